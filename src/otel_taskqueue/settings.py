@@ -1,0 +1,291 @@
+"""Every option of the package, in one table; the only module which reads the environment.
+
+The fields of `Settings` ARE the table: ``otel-taskqueue settings`` and ``docs/settings.md`` are
+made from them. A value comes from a keyword argument, else from ``OTEL_PYTHON_TASKQUEUE_<NAME>``,
+else it is the default. Nothing here raises: a value nobody can use is one warning and the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import logging
+import math
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+PREFIX = "OTEL_PYTHON_TASKQUEUE_"
+
+Source = Literal["default", "environment", "keyword"]
+T = TypeVar("T")
+
+_logger = logging.getLogger("otel_taskqueue")
+
+
+class Kind(NamedTuple):
+    """How the values of an option are read, explained and shown."""
+
+    allowed: str
+    parse: Callable[[object], object]  # raises ValueError or TypeError
+    show: Callable[[object], str] = str
+
+
+def _choice(*words: str) -> Kind:
+    def parse(value: object) -> str:
+        word = str(value).strip().lower()
+        if word not in words:
+            raise ValueError(word)
+        return word
+
+    return Kind(" or ".join(words), parse)
+
+
+_SWITCH = {"true": True, "1": True, "yes": True, "on": True}
+_SWITCH |= {"false": False, "0": False, "no": False, "off": False}
+
+
+def _switch(value: object) -> bool:
+    return _SWITCH[str(value).strip().lower()]
+
+
+def _count(value: object) -> int:
+    number = int(str(value))
+    if number < 1:
+        raise ValueError(number)
+    return number
+
+
+def _seconds(value: object) -> float:
+    number = float(str(value))
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(number)
+    return number
+
+
+def _items(value: object) -> list[object]:
+    r"""Split text at commas; ``\,`` is a comma inside an item (regexes have them: ``a{2\,}``)."""
+    if not isinstance(value, str):
+        return list(cast("Iterable[object]", value))
+    items = (item.replace("\\,", ",").strip() for item in re.split(r"(?<!\\),", value))
+    return [item for item in items if item]
+
+
+def _words(value: object) -> tuple[str, ...]:
+    return tuple(str(item) for item in _items(value))
+
+
+def _patterns(value: object) -> tuple[re.Pattern[str], ...]:
+    try:
+        return tuple(_pattern(item) for item in _items(value))
+    except re.error as error:
+        raise ValueError(str(error)) from error
+
+
+def _pattern(item: object) -> re.Pattern[str]:
+    if isinstance(item, re.Pattern):
+        return cast("re.Pattern[str]", item)
+    return re.compile(str(item), re.IGNORECASE)
+
+
+def _show_items(value: object) -> str:
+    items = (getattr(item, "pattern", item) for item in cast("tuple[object, ...]", value))
+    return ",".join(str(item).replace(",", "\\,") for item in items)
+
+
+SWITCH = Kind("true or false", _switch, lambda value: str(value).lower())
+COUNT = Kind("a whole number of at least 1", _count)
+SECONDS = Kind("seconds, a number of at least 0", _seconds)
+WORDS = Kind("words separated by commas", _words, _show_items)
+PATTERNS = Kind("regular expressions separated by commas", _patterns, _show_items)
+
+# The tail takes the value along where name and value stand in one text ("token=abc").
+_VALUE = r"""(?:["']?\s*[:=]\s*(?:"[^"]*"?|'[^']*'?|(?:(?:basic|bearer)\s+)?[^\s"',;&]+))?"""
+_SECRETS = (
+    r"pass(?:word|wd|phrase)" + _VALUE,
+    r"secret" + _VALUE,
+    r"token" + _VALUE,
+    r"authorization" + _VALUE,
+    r"api[-_ ]?key" + _VALUE,
+    r"(?<=://)[^\s/?#]+(?=@)",
+)
+
+
+class Option(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    kind: Kind
+    default: object
+    meaning: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable of this option."""
+        return PREFIX + self.name.upper()
+
+
+def _option(kind: Kind, meaning: str, *, default: T) -> T:
+    return field(default=default, metadata={"kind": kind, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of one instrumentation; make one with `Settings.load`."""
+
+    trace_style: Literal["parent", "link"] = _option(
+        _choice("parent", "link"),
+        "`parent`: an attempt is a child of the span that enqueued it. "
+        "`link`: it starts a trace of its own, linked to that span.",
+        default="parent",
+    )
+    span_naming: Literal["task", "queue"] = _option(
+        _choice("task", "queue"),
+        "What stands in span names: `process <task>`, or `process <queue>` as the conventions have it.",
+        default="task",
+    )
+    excluded_tasks: tuple[str, ...] = _option(
+        WORDS._replace(allowed="task names with * and ? as wildcards, separated by commas"),
+        "Tasks without spans and metrics, by name or wildcard; the trace context still travels through them.",
+        default=(),
+    )
+    capture_arguments: bool = _option(
+        SWITCH,
+        "Put the arguments of each job on its spans, cut and redacted.",
+        default=False,
+    )
+    capture_arguments_max_length: int = _option(
+        COUNT,
+        "Characters of each captured text before it is cut.",
+        default=256,
+    )
+    redact_patterns: tuple[re.Pattern[str], ...] = _option(
+        PATTERNS,
+        "What is hidden in captured arguments: the value of each argument or key whose name matches, "
+        "and what matches inside a text. Case does not matter; a list given here replaces the default.",
+        default=_patterns(_SECRETS),
+    )
+    baggage_keys: tuple[str, ...] = _option(
+        WORDS,
+        "Baggage entries copied to the spans and log records of a job (request id, tenant).",
+        default=(),
+    )
+    suppress_broker_spans: bool = _option(
+        SWITCH,
+        "No spans from the worker's own polling, heartbeats and bookkeeping in the broker.",
+        default=True,
+    )
+    relay: bool = _option(
+        SWITCH,
+        "Children hand finished telemetry to the worker's parent, so that a killed child loses nothing. "
+        "`false`: each child exports by itself and flushes when it ends.",
+        default=True,
+    )
+    take_over: bool = _option(
+        SWITCH,
+        "Pass over the official Celery instrumentation where both are installed. `false`: ours stays out.",
+        default=True,
+    )
+    flush_timeout: float = _option(
+        SECONDS,
+        "Seconds an ending process waits while its export makes no progress.",
+        default=1.0,
+    )
+    logs: bool = _option(
+        SWITCH,
+        "Give log records the fields of the job that wrote them, and ship them.",
+        default=True,
+    )
+    _sources: Mapping[str, Source] = field(default_factory=dict[str, Source], repr=False, compare=False)
+
+    @classmethod
+    def load(cls, **keywords: object) -> Settings:
+        """Read the environment; a keyword (not None) wins over it. Never raises."""
+        _warn_unknown(keywords)
+        values: dict[str, object] = {}
+        sources: dict[str, Source] = {}
+        for option in OPTIONS.values():
+            values[option.name], sources[option.name] = _read(option, keywords.get(option.name))
+        return cls(**values, _sources=sources)  # pyright: ignore[reportArgumentType]  (parsed by kind)
+
+    def source_of(self, name: str) -> Source:
+        """Where the value of the option `name` came from."""
+        changed = getattr(self, name) != OPTIONS[name].default
+        return self._sources.get(name, "keyword" if changed else "default")
+
+
+OPTIONS: Mapping[str, Option] = {
+    row.name: Option(row.name, row.metadata["kind"], row.default, row.metadata["meaning"])
+    for row in dataclasses.fields(Settings)
+    if "kind" in row.metadata
+}
+
+
+def _read(option: Option, keyword: object) -> tuple[object, Source]:
+    if keyword is not None:
+        return _parsed(option, option.name, keyword, "keyword")
+    # An empty variable counts as unset (OpenTelemetry's rule for its own variables).
+    text = os.environ.get(option.variable, "").strip()
+    if text:
+        return _parsed(option, option.variable, text, "environment")
+    return option.default, "default"
+
+
+def _parsed(option: Option, origin: str, value: object, source: Source) -> tuple[object, Source]:
+    try:
+        return option.kind.parse(value), source
+    except Exception:  # noqa: BLE001  (a keyword may be any object, whose str() may raise anything)
+        default = option.kind.show(option.default)
+        _warn(f"{origin}={_quoted(value)} is not usable: allowed is {option.kind.allowed}; using {default!r}")
+        return option.default, "default"
+
+
+def _quoted(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  (see _parsed)
+        return f"<{type(value).__name__}>"
+
+
+def _warn_unknown(keywords: Mapping[str, object]) -> None:
+    variables = [option.variable for option in OPTIONS.values()]
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in variables:
+            _warn(f"{name} is not a setting of otel-taskqueue and is ignored{_nearest(name, variables)}")
+    for name in keywords:
+        if name not in OPTIONS:
+            _warn(f"{name} is not a setting of otel-taskqueue and is ignored{_nearest(name, OPTIONS)}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    # Without the common prefix: it would make every name look like every other.
+    short = {option.removeprefix(PREFIX): option for option in known}
+    close = difflib.get_close_matches(name.removeprefix(PREFIX), short, n=1)
+    return f"; did you mean {short[close[0]]}?" if close else "; `otel-taskqueue settings` lists all"
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    """Warn once per process: each room loads the settings again."""
+    _logger.warning("%s", message)
+
+
+def sdk_disabled() -> bool:
+    """Whether ``OTEL_SDK_DISABLED`` is ``true`` (any other text is false, as the specification has it)."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+def exception_signal() -> Literal["events", "logs", "both"]:
+    """Where exceptions are recorded: ``OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN``, a list by commas.
+
+    ``logs/dup`` wins over ``logs``, as in every opt-in list of the semantic conventions.
+    """
+    chosen = _words(os.environ.get("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", ""))
+    if "logs/dup" in chosen:
+        return "both"
+    return "logs" if "logs" in chosen else "events"
