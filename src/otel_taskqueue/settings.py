@@ -46,12 +46,16 @@ def _choice(*words: str) -> Kind:
     return Kind(" or ".join(words), parse)
 
 
-_SWITCH = {"true": True, "1": True, "yes": True, "on": True}
-_SWITCH |= {"false": False, "0": False, "no": False, "off": False}
+_YES = {"true": True, "yes": True, "on": True, "1": True}
+_NO = {"false": False, "no": False, "off": False, "0": False}
 
 
 def _switch(value: object) -> bool:
-    return _SWITCH[str(value).strip().lower()]
+    return {**_YES, **_NO}[str(value).strip().lower()]
+
+
+def _show_switch(value: object) -> str:
+    return str(value).lower()
 
 
 def _count(value: object) -> int:
@@ -98,7 +102,7 @@ def _show_items(value: object) -> str:
     return ",".join(str(item).replace(",", "\\,") for item in items)
 
 
-SWITCH = Kind("true or false", _switch, lambda value: str(value).lower())
+SWITCH = Kind("true or false", _switch, _show_switch)
 COUNT = Kind("a whole number of at least 1", _count)
 SECONDS = Kind("seconds, a number of at least 0", _seconds)
 WORDS = Kind("words separated by commas", _words, _show_items)
