@@ -11,14 +11,15 @@ import dataclasses
 import difflib
 import functools
 import logging
-import math
 import os
-import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+
+from otel_taskqueue.kinds import COUNT, PATTERNS, SECONDS, SECRETS, SWITCH, WORDS, Kind, choice, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    import re
+    from collections.abc import Iterable, Mapping
 
 PREFIX = "OTEL_PYTHON_TASKQUEUE_"
 
@@ -26,98 +27,6 @@ Source = Literal["default", "environment", "keyword"]
 T = TypeVar("T")
 
 _logger = logging.getLogger("otel_taskqueue")
-
-
-class Kind(NamedTuple):
-    """How the values of an option are read, explained and shown."""
-
-    allowed: str
-    parse: Callable[[object], object]  # raises ValueError or TypeError
-    show: Callable[[object], str] = str
-
-
-def _choice(*words: str) -> Kind:
-    def parse(value: object) -> str:
-        word = str(value).strip().lower()
-        if word not in words:
-            raise ValueError(word)
-        return word
-
-    return Kind(" or ".join(words), parse)
-
-
-_YES = {"true": True, "yes": True, "on": True, "1": True}
-_NO = {"false": False, "no": False, "off": False, "0": False}
-
-
-def _switch(value: object) -> bool:
-    return {**_YES, **_NO}[str(value).strip().lower()]
-
-
-def _show_switch(value: object) -> str:
-    return str(value).lower()
-
-
-def _count(value: object) -> int:
-    number = int(str(value))
-    if number < 1:
-        raise ValueError(number)
-    return number
-
-
-def _seconds(value: object) -> float:
-    number = float(str(value))
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(number)
-    return number
-
-
-def _items(value: object) -> list[object]:
-    r"""Split text at commas; ``\,`` is a comma inside an item (regexes have them: ``a{2\,}``)."""
-    if not isinstance(value, str):
-        return list(cast("Iterable[object]", value))
-    items = (item.replace("\\,", ",").strip() for item in re.split(r"(?<!\\),", value))
-    return [item for item in items if item]
-
-
-def _words(value: object) -> tuple[str, ...]:
-    return tuple(str(item) for item in _items(value))
-
-
-def _patterns(value: object) -> tuple[re.Pattern[str], ...]:
-    try:
-        return tuple(_pattern(item) for item in _items(value))
-    except re.error as error:
-        raise ValueError(str(error)) from error
-
-
-def _pattern(item: object) -> re.Pattern[str]:
-    if isinstance(item, re.Pattern):
-        return cast("re.Pattern[str]", item)
-    return re.compile(str(item), re.IGNORECASE)
-
-
-def _show_items(value: object) -> str:
-    items = (getattr(item, "pattern", item) for item in cast("tuple[object, ...]", value))
-    return ",".join(str(item).replace(",", "\\,") for item in items)
-
-
-SWITCH = Kind("true or false", _switch, _show_switch)
-COUNT = Kind("a whole number of at least 1", _count)
-SECONDS = Kind("seconds, a number of at least 0", _seconds)
-WORDS = Kind("words separated by commas", _words, _show_items)
-PATTERNS = Kind("regular expressions separated by commas", _patterns, _show_items)
-
-# The tail takes the value along where name and value stand in one text ("token=abc").
-_VALUE = r"""(?:["']?\s*[:=]\s*(?:"[^"]*"?|'[^']*'?|(?:(?:basic|bearer)\s+)?[^\s"',;&]+))?"""
-_SECRETS = (
-    r"pass(?:word|wd|phrase)" + _VALUE,
-    r"secret" + _VALUE,
-    r"token" + _VALUE,
-    r"authorization" + _VALUE,
-    r"api[-_ ]?key" + _VALUE,
-    r"(?<=://)[^\s/?#]+(?=@)",
-)
 
 
 class Option(NamedTuple):
@@ -143,13 +52,13 @@ class Settings:
     """The options of one instrumentation; make one with `Settings.load`."""
 
     trace_style: Literal["parent", "link"] = _option(
-        _choice("parent", "link"),
+        choice("parent", "link"),
         "`parent`: an attempt is a child of the span that enqueued it. "
         "`link`: it starts a trace of its own, linked to that span.",
         default="parent",
     )
     span_naming: Literal["task", "queue"] = _option(
-        _choice("task", "queue"),
+        choice("task", "queue"),
         "What stands in span names: `process <task>`, or `process <queue>` as the conventions have it.",
         default="task",
     )
@@ -170,9 +79,10 @@ class Settings:
     )
     redact_patterns: tuple[re.Pattern[str], ...] = _option(
         PATTERNS,
-        "What is hidden in captured arguments: the value of each argument or key whose name matches, "
-        "and what matches inside a text. Case does not matter; a list given here replaces the default.",
-        default=_patterns(_SECRETS),
+        "What is hidden in captured arguments: the value of each argument or key whose name matches, and "
+        "what matches inside a text. `default` stands for password, secret, token, authorization, api key "
+        "and the user part of URLs: keep it in the list to add to it.",
+        default=SECRETS,
     )
     baggage_keys: tuple[str, ...] = _option(
         WORDS,
@@ -289,7 +199,7 @@ def exception_signal() -> Literal["events", "logs", "both"]:
 
     ``logs/dup`` wins over ``logs``, as in every opt-in list of the semantic conventions.
     """
-    chosen = _words(os.environ.get("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", ""))
+    chosen = words(os.environ.get("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", ""))
     if "logs/dup" in chosen:
         return "both"
     return "logs" if "logs" in chosen else "events"

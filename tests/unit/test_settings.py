@@ -245,6 +245,18 @@ def test_a_comma_in_a_pattern_is_escaped(monkeypatch) -> None:
     assert r"iban,\d{4\,19}" == OPTIONS["redact_patterns"].kind.show(patterns)
 
 
+def test_the_word_default_keeps_the_default_patterns(monkeypatch) -> None:
+    """Who adds a pattern must not have to repeat ours."""
+    monkeypatch.setenv(PREFIX + "REDACT_PATTERNS", "iban,default")
+
+    patterns = Settings.load().redact_patterns
+
+    assert {"iban", *(pattern.pattern for pattern in Settings().redact_patterns)} == {
+        pattern.pattern for pattern in patterns
+    }
+    assert "default,iban" == OPTIONS["redact_patterns"].kind.show(patterns)
+
+
 def test_shown_values_can_be_read_again() -> None:
     """What `otel-taskqueue settings` prints can be put into the variable."""
     for option in OPTIONS.values():

@@ -1,0 +1,119 @@
+"""The kinds of values which options have: how each is read, explained and shown."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+# The tail takes the value along where name and value stand in one text ("token=abc").
+_VALUE = r"""(?:["']?\s*[:=]\s*(?:"[^"]*"?|'[^']*'?|(?:(?:basic|bearer)\s+)?[^\s"',;&]+))?"""
+_SECRETS = (
+    r"pass(?:word|wd|phrase)" + _VALUE,
+    r"secret" + _VALUE,
+    r"token" + _VALUE,
+    r"authorization" + _VALUE,
+    r"api[-_ ]?key" + _VALUE,
+    r"(?<=://)[^\s/?#]+(?=@)",
+)
+#: What is hidden unless the user says otherwise; the word `default` stands for it in a list.
+SECRETS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _SECRETS)
+DEFAULT = "default"
+
+_YES = {"true": True, "yes": True, "on": True, "1": True}
+_NO = {"false": False, "no": False, "off": False, "0": False}
+
+
+class Kind(NamedTuple):
+    """How values are read, explained and shown.
+
+    ``parse`` takes the text of a variable or the object of a keyword and raises whatever it likes
+    for a value that nobody can use; what ``show`` returns can be parsed again.
+    """
+
+    allowed: str
+    parse: Callable[[object], object]
+    show: Callable[[object], str] = str
+
+
+def choice(*words: str) -> Kind:
+    """One word of these, whatever its case."""
+
+    def parse(value: object) -> str:
+        word = str(value).strip().lower()
+        if word not in words:
+            raise ValueError(word)
+        return word
+
+    return Kind(" or ".join(words), parse)
+
+
+def _switch(value: object) -> bool:
+    return {**_YES, **_NO}[str(value).strip().lower()]
+
+
+def _show_switch(value: object) -> str:
+    return str(value).lower()
+
+
+def _count(value: object) -> int:
+    number = int(str(value))
+    if number < 1:
+        raise ValueError(number)
+    return number
+
+
+def _seconds(value: object) -> float:
+    number = float(str(value))
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(number)
+    return number
+
+
+def _items(value: object) -> list[object]:
+    r"""Split text at commas; ``\,`` is a comma inside an item (regexes have them: ``a{2\,}``)."""
+    if not isinstance(value, str):
+        return list(cast("Iterable[object]", value))
+    items = (item.replace("\\,", ",").strip() for item in re.split(r"(?<!\\),", value))
+    return [item for item in items if item]
+
+
+def words(value: object) -> tuple[str, ...]:
+    """Words of a list by commas, or of any iterable."""
+    return tuple(str(item) for item in _items(value))
+
+
+def _show_words(value: object) -> str:
+    return ",".join(_escaped(word) for word in cast("tuple[str, ...]", value))
+
+
+def _patterns(value: object) -> tuple[re.Pattern[str], ...]:
+    return tuple(pattern for item in _items(value) for pattern in _pattern(item))
+
+
+def _pattern(item: object) -> tuple[re.Pattern[str], ...]:
+    if item == DEFAULT:
+        return SECRETS
+    if isinstance(item, re.Pattern):
+        return (cast("re.Pattern[str]", item),)
+    return (re.compile(str(item), re.IGNORECASE),)
+
+
+def _show_patterns(value: object) -> str:
+    patterns = cast("tuple[re.Pattern[str], ...]", value)
+    own = [_escaped(pattern.pattern) for pattern in patterns if pattern not in SECRETS]
+    return ",".join([DEFAULT, *own] if set(SECRETS) <= set(patterns) else own)
+
+
+def _escaped(item: str) -> str:
+    return item.replace(",", "\\,")
+
+
+SWITCH = Kind("true or false", _switch, _show_switch)
+COUNT = Kind("a whole number of at least 1", _count)
+SECONDS = Kind("seconds, a number of at least 0", _seconds)
+WORDS = Kind("words separated by commas", words, _show_words)
+PATTERNS = Kind("regular expressions separated by commas", _patterns, _show_patterns)
