@@ -1,0 +1,33 @@
+"""Fixtures that every test may use: private brokers and an OTLP receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.otlp import Receiver
+from support.servers import RabbitServer, RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis of our own for this test process."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    """One RabbitMQ node of our own for this test process."""
+    server = RabbitServer(tmp_path_factory.mktemp("rabbit"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A fresh OTLP/HTTP receiver."""
+    with Receiver() as running:
+        yield running
