@@ -45,7 +45,7 @@ class RealProcess:
         env: Mapping[str, str],
         log: Path,
         cwd: Path | None = None,
-        stdin: int = subprocess.DEVNULL,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.argv = list(argv)
@@ -58,7 +58,8 @@ class RealProcess:
                 self.argv,
                 env={**env, MARK: self._mark},
                 cwd=cwd,
-                stdin=stdin,
+                stdin=subprocess.DEVNULL,
+                pass_fds=pass_fds,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
