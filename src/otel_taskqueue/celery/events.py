@@ -1,0 +1,88 @@
+"""Celery's signals, only where no call can be wrapped: messages that never become a request."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from otel_taskqueue import semconv
+from otel_taskqueue.celery import job as _job
+from otel_taskqueue.core import carrier as _carrier
+from otel_taskqueue.core import delivery, failure, guard
+from otel_taskqueue.core.attempts import open_attempt
+from otel_taskqueue.core.failure import Raised, Verdict
+from otel_taskqueue.core.guard import Guarded
+from otel_taskqueue.core.job import JobView
+from otel_taskqueue.core.lifecycle import Incoming
+from otel_taskqueue.semconv import Outcome
+
+if TYPE_CHECKING:
+    from otel_taskqueue.core.telemetry import Telemetry
+
+_telemetry: Telemetry | None = None
+_hooked = False
+_UID = "otel-taskqueue"
+
+
+def connect(telemetry: Telemetry) -> None:
+    """Listen, as soon as Celery's signals are imported."""
+    global _telemetry, _hooked  # noqa: PLW0603  one set of receivers per process
+    _telemetry = telemetry
+    if not _hooked:
+        _hooked = True
+        wrapt.register_post_import_hook(_listen, "celery.signals")
+        wrapt.register_post_import_hook(_know_time_limits, "billiard.exceptions")
+
+
+def disconnect() -> None:
+    """Hear no more."""
+    global _telemetry  # noqa: PLW0603
+    _telemetry = None
+
+
+def _listen(signals: Any) -> None:
+    signals.task_unknown.connect(_on_unknown, weak=False, dispatch_uid=_UID)
+    signals.task_rejected.connect(_on_rejected, weak=False, dispatch_uid=_UID)
+
+
+def _know_time_limits(exceptions: Any) -> None:
+    guard.let_pass(exceptions.SoftTimeLimitExceeded)
+
+
+def _on_unknown(
+    sender: Any = None, message: Any = None, name: str = "", id: str = "", **_: Any  # noqa: A002
+) -> None:
+    """A message for a task that this worker does not know."""
+    raised = Raised("celery.exceptions.NotRegistered", f"{name!r} is not registered in this worker")
+    _report(sender, message, name, id, Verdict(Outcome.UNKNOWN, raised))
+
+
+def _on_rejected(sender: Any = None, message: Any = None, exc: Any = None, **_: Any) -> None:
+    """A message that is no task, or one that cannot be made into a request."""
+    headers = getattr(message, "headers", None) or {}
+    raised = failure.raised(exc) if exc is not None else None
+    description = "" if raised else "the message is no task message"
+    verdict = Verdict(Outcome.REJECTED, raised, description=description)
+    _report(sender, message, headers.get("task") or "unknown", headers.get("id") or "", verdict)
+
+
+def _report(consumer: Any, message: Any, name: str, job_id: str, verdict: Verdict) -> None:
+    telemetry = _telemetry
+    if telemetry is None or not delivery.reports(telemetry):
+        return
+    with Guarded("verdict"):
+        carrier = _carrier.select(message.headers or {})
+        app = consumer.app
+        job = JobView(
+            library=semconv.CELERY,
+            broker=_job.broker_of(app),
+            task=str(name),
+            id=str(job_id),
+            queue=_job.queue_of_delivery(app, message.delivery_info or {}),
+            attempt=((message.headers or {}).get("retries") or 0) + 1,
+            worker=consumer.hostname,
+        )
+        attempt = open_attempt(telemetry, Incoming(job, carrier, judge=lambda _error: None))
+        delivery.alone(attempt, verdict, time.time_ns())

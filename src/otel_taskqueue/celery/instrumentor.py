@@ -1,0 +1,84 @@
+"""The door of the Celery room: one table of patches, applied by `instrument()`, restored by `uninstrument()`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from otel_taskqueue import settings as _settings
+from otel_taskqueue.celery import boot, canvas, compat, events, publish, run, takeover, watch
+from otel_taskqueue.core import telemetry as _telemetry
+from otel_taskqueue.core.guard import Guarded
+from otel_taskqueue.core.patch import Patch, Patches
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from otel_taskqueue.core.telemetry import Telemetry
+
+
+class CeleryInstrumentor(BaseInstrumentor):
+    """Instruments every Celery application of this process.
+
+    Keyword arguments of `instrument()`: ``tracer_provider``, ``meter_provider``,
+    ``logger_provider``, ``settings`` (a `Settings`, or single settings as keywords),
+    ``publish_hook(span, job)``, ``process_hook(span, job)``. Nothing is ever raised: an absent
+    Celery is passed over, one that is too old is refused with a log line.
+    """
+
+    _patches: Patches | None = None
+    _telemetry: Telemetry | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """No requirement is checked by the loader: `_instrument` does it without raising."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        with Guarded("instrument celery"):
+            if _settings.sdk_disabled() or not compat.usable():
+                return
+            telemetry = self._telemetry = _telemetry.make(**kwargs)
+            if not takeover.allowed(telemetry.settings):
+                return
+            self._patches = Patches(table(telemetry))
+            self._patches.apply()
+            compat.renew_senders()
+            run.renew_tracers(telemetry)
+            events.connect(telemetry)
+            boot.started_late(telemetry)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        with Guarded("uninstrument celery"):
+            if self._patches is not None:
+                self._patches.restore()
+                compat.renew_senders()
+                run.restore_tracers()
+                events.disconnect()
+            self._patches = None
+
+
+def table(telemetry: Telemetry) -> list[Patch]:
+    """Every name of Celery that is replaced, in the order of a job's way."""
+    canvases = [
+        Patch("celery.canvas", f"{kind}.apply_async", canvas.one_trace(telemetry, label))
+        for kind, label in canvas.LABELS.items()
+    ]
+    return [
+        *canvases,
+        Patch("celery.app.amqp", "AMQP._create_task_sender", publish.sender(telemetry)),
+        Patch("celery.worker.request", "create_request_cls", watch.request_class(telemetry)),
+        Patch("celery.worker.strategy", "create_request_cls", watch.request_class(telemetry)),
+        Patch("celery.app.trace", "build_tracer", run.tracer(telemetry)),
+        Patch("celery.worker.consumer.consumer", "build_tracer", run.tracer(telemetry)),
+        Patch("celery.concurrency.prefork", "TaskPool.on_start", boot.pool_start(telemetry)),
+        Patch("celery.concurrency.prefork", "process_initializer", boot.child_start(telemetry)),
+        Patch("celery.concurrency.prefork", "process_destructor", boot.child_end(telemetry)),
+        Patch("celery.worker.worker", "WorkController.start", boot.worker_start(telemetry)),
+        Patch("celery.apps.worker", "_reload_current_worker", boot.before_reload(telemetry)),
+        Patch("celery.beat", "Service.start", boot.beat_start(telemetry)),
+        Patch("celery.backends.base", "Backend.store_result", boot.bookkeeping(telemetry)),
+        Patch("celery.backends.base", "Backend.process_cleanup", boot.bookkeeping(telemetry)),
+        Patch("celery.backends.redis", "RedisBackend.on_chord_part_return", boot.bookkeeping(telemetry)),
+        Patch("celery.backends.rpc", "RPCBackend.store_result", boot.bookkeeping(telemetry)),
+    ]

@@ -1,0 +1,52 @@
+"""Where Celery sends: every path ends in the function that `AMQP._create_task_sender` makes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from otel_taskqueue.celery import job as _job
+from otel_taskqueue.core.lifecycle import Outgoing, Publishing, current_attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from otel_taskqueue.core.job import Current, JobView
+    from otel_taskqueue.core.telemetry import Telemetry
+
+
+def sender(telemetry: Telemetry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Wrap `celery.app.amqp.AMQP._create_task_sender`."""
+
+    def wrapper(create: Callable[..., Any]) -> Callable[..., Any]:
+        def create_task_sender(amqp: Any) -> Callable[..., Any]:
+            return _send_with(telemetry, amqp.app, create(amqp))
+
+        return create_task_sender
+
+    return wrapper
+
+
+def _send_with(telemetry: Telemetry, app: Any, send: Callable[..., Any]) -> Callable[..., Any]:
+    def send_task_message(producer: Any, name: str, message: Any, *args: Any, **options: Any) -> Any:
+        with Publishing(telemetry, _outgoing, telemetry, app, name, message, options) as publishing:
+            if publishing.carrier:
+                # A copy, as the sender merges it last: a retry hands its old headers in here.
+                options["headers"] = {**(options.get("headers") or {}), **publishing.carrier}
+            return send(producer, name, message, *args, **options)
+
+    return send_task_message
+
+
+def _outgoing(
+    telemetry: Telemetry, app: Any, name: str, message: Any, options: Mapping[str, Any]
+) -> Outgoing:
+    job = _job.of_publish(app, name, message, options, telemetry.settings)
+    return Outgoing(job, retry_of=_asked_by(job))
+
+
+def _asked_by(job: JobView) -> Current | None:
+    """The running attempt of the same job, when this is its next attempt (not a replacement)."""
+    current = current_attempt()
+    if current is not None and current.job.id == job.id and job.attempt > current.job.attempt:
+        return current
+    return None

@@ -1,0 +1,144 @@
+"""Celery's states and exceptions -> verdicts: the table of how an attempt can end."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from otel_taskqueue.celery import job as _job
+from otel_taskqueue.celery.compat import unwrap
+from otel_taskqueue.core import failure
+from otel_taskqueue.core.failure import SUCCESS, Again, Exit, Raised, Verdict
+from otel_taskqueue.semconv import Outcome
+
+if TYPE_CHECKING:
+    from billiard.einfo import ExceptionInfo
+
+_SOFT_LIMIT = "SoftTimeLimitExceeded"
+#: What gevent and eventlet raise in the greenlet at a hard time limit.
+_GREEN_TIMEOUTS = frozenset({"gevent.timeout.Timeout", "eventlet.timeout.Timeout"})
+_GREEN_KILLS = frozenset({"greenlet.GreenletExit"})
+_SIGNAL = re.compile(r"signal (\d+)")
+_EXIT_CODE = re.compile(r"exitcode (-?\d+)")
+
+
+def of_result(task: Any, result: Any) -> Verdict:
+    """The verdict in what a tracer returns (``trace_ok_t``; ``info`` is None on success)."""
+    info = result[1]
+    if info is None:
+        return SUCCESS
+    error = unwrap(info.retval) if isinstance(info.retval, BaseException) else None
+    if error is None:
+        return Verdict(Outcome.FAILURE) if info.state == "FAILURE" else SUCCESS
+    return of_state(task, info.state, error, getattr(result[0], "traceback", None))
+
+
+def of_state(task: Any, state: str, error: BaseException, stacktrace: str | None) -> Verdict:
+    """The verdict on an attempt that Celery ended in this state with this exception."""
+    if state == "RETRY":
+        return of_retry(error)
+    if state == "IGNORED":
+        return Verdict(Outcome.IGNORED)
+    if state == "REJECTED":
+        return of_reject(error)
+    return of_failure(task, error, stacktrace)
+
+
+def of_failure(task: Any, error: BaseException, stacktrace: str | None = None) -> Verdict:
+    """An exception that ended the attempt: expected (``throws``), a time limit, or a failure."""
+    raised = failure.raised(error, stacktrace)
+    if isinstance(error, tuple(getattr(task, "throws", None) or ())):
+        return Verdict(Outcome.FAILURE, raised, error=False, record=False)
+    if type(error).__name__ == _SOFT_LIMIT:
+        return Verdict(Outcome.TIMEOUT, raised, description="soft time limit exceeded")
+    return Verdict(Outcome.FAILURE, raised)
+
+
+def of_retry(retry: Any) -> Verdict:
+    """`Task.retry`, by hand or automatic; a soft time limit stays a timeout when it is retried."""
+    cause = getattr(retry, "exc", None)
+    reason = f"{type(cause).__name__}: {failure.message_of(cause)}" if cause else str(retry)
+    again = Again(_delay(getattr(retry, "when", None)), reason)
+    if type(cause).__name__ == _SOFT_LIMIT:
+        return Verdict(
+            Outcome.TIMEOUT, failure.raised(cause), again=again, description="soft time limit exceeded"
+        )
+    return Verdict(Outcome.RETRY, again=again)
+
+
+def of_reject(reject: Any) -> Verdict:
+    """`Reject`: back to the queue, or dropped for good."""
+    if reject.requeue:
+        return Verdict(Outcome.REJECTED, error=False)
+    reason = reject.reason
+    if isinstance(reason, BaseException):
+        return Verdict(Outcome.REJECTED, failure.raised(reason), record=False)
+    name = failure.qualified_name(type(reject))
+    return Verdict(Outcome.REJECTED, Raised(name, str(reason or "rejected")), record=False)
+
+
+def of_exception(task: Any, error: BaseException, *, watched: bool) -> Verdict | None:
+    """An exception that left the tracer; None when the worker's parent judges (the child is stopped)."""
+    name = failure.qualified_name(type(error))
+    if isinstance(error, SystemExit):
+        return None if watched else of_exit(error)
+    if name in _GREEN_TIMEOUTS:
+        raised = Raised("celery.exceptions.TimeLimitExceeded", failure.message_of(error))
+        return Verdict(Outcome.TIMEOUT, raised, description="time limit exceeded")
+    if name in _GREEN_KILLS:
+        return Verdict(Outcome.REVOKED)
+    if type(error).__name__ == "Reject":
+        return of_reject(error)
+    return of_failure(task, error)
+
+
+def of_exit(error: SystemExit) -> Verdict:
+    """A task that called `sys.exit`, or a worker that stopped in its middle: the run is lost."""
+    code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    return Verdict(Outcome.LOST, failure.raised(error), exit=Exit(code=code))
+
+
+def of_lost(einfo: ExceptionInfo | Any, again: Again | None, *, oom: bool) -> Verdict:
+    """`WorkerLostError`: the child died; its signal or exit code is in billiard's message."""
+    error = unwrap(einfo.exception)
+    if isinstance(error, SystemExit):
+        return of_exit(error)._replace(again=again)
+    message = failure.message_of(error)
+    raised = Raised(failure.qualified_name(type(error)), message, getattr(einfo, "traceback", "") or "")
+    return Verdict(Outcome.LOST, raised, again=again, exit=_exit_in(message, oom=oom))
+
+
+def of_hard_limit(error: BaseException | None, limit: float | None) -> Verdict:
+    """The hard time limit, as Celery reports it."""
+    message = failure.message_of(error) if error is not None else f"TimeLimitExceeded({limit},)"
+    return Verdict(
+        Outcome.TIMEOUT,
+        Raised("billiard.exceptions.TimeLimitExceeded", message),
+        description="hard time limit exceeded",
+    )
+
+
+def of_revoke(signum: Any, *, expired: bool) -> Verdict:
+    """Revoked or expired, before the start or (with a signal) during the run."""
+    if expired:
+        return Verdict(Outcome.EXPIRED)
+    name = failure.signal_name(signum) if isinstance(signum, int) else None
+    return Verdict(Outcome.REVOKED, exit=Exit(signal=name) if name else None)
+
+
+def _exit_in(message: str, *, oom: bool) -> Exit | None:
+    killed = _SIGNAL.search(message)
+    if killed:
+        return Exit(signal=failure.signal_name(int(killed[1])), oom=oom)
+    code = _EXIT_CODE.search(message)
+    return Exit(code=int(code[1])) if code else None
+
+
+def _delay(when: Any) -> float | None:
+    if isinstance(when, (int, float)):
+        return float(when)
+    if isinstance(when, datetime):
+        return max(0.0, _job.nanoseconds(when) / 1e9 - time.time())
+    return None

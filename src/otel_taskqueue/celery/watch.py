@@ -1,0 +1,230 @@
+"""What the worker's MainProcess knows of each attempt: the one witness that survives a killed child.
+
+The request class that `create_request_cls` returns is extended, so custom requests and strategies
+are covered. Each method calls Celery's own exactly once, outside of our guard.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context
+
+from otel_taskqueue import semconv
+from otel_taskqueue.celery import job as _job
+from otel_taskqueue.celery import verdicts
+from otel_taskqueue.celery.compat import unwrap
+from otel_taskqueue.celery.redelivery import Redelivered
+from otel_taskqueue.core import arbiter, attempts, delivery, lifecycle, oom
+from otel_taskqueue.core.failure import SUCCESS, Again, Verdict
+from otel_taskqueue.core.guard import Guarded
+from otel_taskqueue.core.lifecycle import Incoming
+from otel_taskqueue.semconv import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from otel_taskqueue.core.attempts import Attempt
+    from otel_taskqueue.core.telemetry import Telemetry
+
+_LOST = frozenset({"WorkerLostError", "SystemExit", "KeyboardInterrupt"})
+_redelivered = Redelivered()
+
+
+def request_class(telemetry: Telemetry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Wrap `celery.worker.request.create_request_cls`."""
+
+    def wrapper(create: Callable[..., Any]) -> Callable[..., Any]:
+        def create_request_cls(*args: Any, **kwargs: Any) -> Any:
+            found = create(*args, **kwargs)
+            with Guarded("request class"):
+                return type(found.__name__, (Watched, found), {"otel_telemetry": telemetry})
+            return found
+
+        return create_request_cls
+
+    return wrapper
+
+
+class Watched:
+    """Stands before Celery's own `Request` in the method resolution order."""
+
+    otel_telemetry: Telemetry
+    otel_attempt: Attempt | None = None
+    otel_again: Again | None = None
+    otel_success_stored = False
+    otel_oom_kills: int | None = None
+
+    def execute_using_pool(self: Any, pool: Any, **kwargs: Any) -> Any:
+        with Guarded("watch"):
+            _begin(self)
+        try:
+            return super().execute_using_pool(pool, **kwargs)
+        except BaseException:
+            if self.otel_attempt is not None:
+                attempts.settle(self.otel_attempt)
+            raise
+
+    def on_accepted(self: Any, pid: int, time_accepted: float) -> Any:
+        with Guarded("watch"):
+            attempt = self.otel_attempt
+            if attempt is not None:
+                attempt.accepted = time.time_ns()
+                attempt.incoming = attempt.incoming._replace(pid=pid)
+        return super().on_accepted(pid, time_accepted)  # type: ignore[misc]
+
+    def on_success(self: Any, failed__retval__runtime: Any, **kwargs: Any) -> Any:
+        failed = failed__retval__runtime[0]
+        result = super().on_success(failed__retval__runtime, **kwargs)  # type: ignore[misc]
+        if not failed and self.otel_attempt is not None:
+            arbiter.report(self.otel_attempt, SUCCESS)
+        return result
+
+    def on_failure(
+        self: Any, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False  # noqa: FBT001, FBT002
+    ) -> Any:
+        if return_ok:
+            try:
+                return super().on_failure(exc_info, send_failed_event, return_ok)  # type: ignore[misc]
+            finally:
+                _conclude(self, exc_info, reported=True)
+        with _below_attempt(self):
+            try:
+                return super().on_failure(exc_info, send_failed_event, return_ok)  # type: ignore[misc]
+            finally:
+                _conclude(self, exc_info, reported=False)
+
+    def on_timeout(self: Any, soft: bool, timeout: float) -> Any:  # noqa: FBT001
+        if soft:
+            return super().on_timeout(soft, timeout)  # type: ignore[misc]
+        with _below_attempt(self):
+            try:
+                return super().on_timeout(soft, timeout)  # type: ignore[misc]
+            finally:
+                _overrule(self, verdicts.of_hard_limit, None, timeout)
+
+    def reject(self: Any, requeue: bool = False) -> Any:  # noqa: FBT001, FBT002
+        if requeue and self.otel_attempt is not None and not self.acknowledged:
+            with Guarded("watch"):
+                _redelivered.remember(self.id, arbiter.span_context(self.otel_attempt))
+        return super().reject(requeue)  # type: ignore[misc]
+
+    def _announce_revoked(self: Any, reason: str, terminated: bool, signum: Any, expired: bool) -> Any:  # noqa: FBT001
+        with Guarded("watch"):
+            if self.otel_attempt is None:
+                _begin(self)
+        with _below_attempt(self):
+            try:
+                return super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
+            finally:
+                _overrule(self, _revoked, signum, expired)
+
+    def _announce_cancelled(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _below_attempt(self):
+            try:
+                return super()._announce_cancelled(*args, **kwargs)  # type: ignore[misc]
+            finally:
+                _overrule(self, _cancelled)
+
+    def _retry_worker_lost(self: Any, exc: Any, exc_info: Any) -> Any:
+        retried = super()._retry_worker_lost(exc, exc_info)  # type: ignore[misc]
+        if retried:
+            self.otel_again = Again(self.task.default_retry_delay, str(exc))
+        return retried
+
+    def _success_was_stored(self: Any) -> Any:
+        found = super()._success_was_stored()  # type: ignore[misc]
+        self.otel_success_stored = bool(found)
+        return found
+
+
+def _begin(request: Any) -> None:
+    """Open the attempt, and tell its serial to whoever runs it."""
+    telemetry: Telemetry = request.otel_telemetry
+    if not delivery.reports(telemetry):
+        return
+    message = request.request_dict
+    carrier = _job.carrier_of(message)
+    if message["delivery_info"].get("redelivered"):
+        previous = _redelivered.recall(request.id)
+        if previous is not None:
+            carrier[semconv.PREVIOUS] = message[semconv.PREVIOUS] = previous
+    job = _job.of_request(
+        request.app, request.task.name, message, carrier, telemetry.settings, request.hostname
+    )
+    attempt = attempts.open_attempt(telemetry, Incoming(job, carrier, judge=_no_verdict))
+    request.otel_attempt = attempt
+    request.otel_oom_kills = oom.kills() if delivery.reader() is not None else None
+    message[semconv.SERIAL] = attempt.serial
+
+
+def _conclude(request: Any, exc_info: Any, *, reported: bool) -> None:
+    attempt = request.otel_attempt
+    if attempt is None or attempt.done:
+        return
+    with Guarded("verdict", leaving=True):
+        error = unwrap(exc_info.exception)
+        if reported:
+            arbiter.report(attempt, _reported(request, error, exc_info))
+        elif request.otel_success_stored:
+            arbiter.report(attempt, SUCCESS)
+        elif type(error).__name__ in _LOST:
+            arbiter.overrule(attempt, _lost(request, exc_info))
+        elif type(error).__name__ == "TimeLimitExceeded":
+            arbiter.overrule(attempt, verdicts.of_hard_limit(error, None))
+        elif type(error).__name__ == "Terminated":
+            arbiter.overrule(attempt, _revoked(None, expired=False))
+        else:
+            arbiter.report(attempt, _reported(request, error, exc_info))
+
+
+def _reported(request: Any, error: BaseException, exc_info: Any) -> Verdict:
+    name = type(error).__name__
+    state = {"Retry": "RETRY", "Ignore": "IGNORED", "Reject": "REJECTED"}.get(name, "FAILURE")
+    return verdicts.of_state(request.task, state, error, getattr(exc_info, "traceback", None))
+
+
+def _lost(request: Any, exc_info: Any) -> Verdict:
+    before, now = request.otel_oom_kills, oom.kills()
+    rose = before is not None and now is not None and now > before
+    return verdicts.of_lost(exc_info, request.otel_again, oom=rose)
+
+
+def _revoked(signum: Any, expired: bool) -> Verdict:  # noqa: FBT001
+    return verdicts.of_revoke(signum, expired=expired)
+
+
+def _cancelled() -> Verdict:
+    return Verdict(Outcome.LOST, description="cancelled by the stop of the worker")
+
+
+def _no_verdict(_error: BaseException) -> None:
+    return None
+
+
+def _overrule(request: Any, verdict: Callable[..., Verdict], *args: Any) -> None:
+    attempt = request.otel_attempt
+    if attempt is not None and not attempt.done:
+        with Guarded("verdict", leaving=True):
+            arbiter.overrule(attempt, verdict(*args))
+
+
+@contextmanager
+def _below_attempt(request: Any) -> Iterator[None]:
+    """What Celery does on behalf of the attempt (errbacks, a retry) belongs below its span."""
+    token = None
+    with Guarded("watch"):
+        attempt = request.otel_attempt
+        if attempt is not None and not attempt.done:
+            token = context.attach(
+                lifecycle.with_current(
+                    attempt.incoming, arbiter.span_context(attempt), arbiter.context_of(attempt)
+                )
+            )
+    try:
+        yield
+    finally:
+        if token is not None:
+            context.detach(token)

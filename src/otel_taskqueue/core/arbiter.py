@@ -1,0 +1,94 @@
+"""The parent concludes an attempt: it lets the child's span pass, or puts its own verdict there.
+
+Exactly one process span per attempt, whoever ends it (D6). The first conclusion stands.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan
+
+from otel_taskqueue.core import attempts, carrier, delivery
+from otel_taskqueue.core.guard import Guarded
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
+
+    from otel_taskqueue.core.attempts import Attempt
+    from otel_taskqueue.core.failure import Verdict
+
+
+def report(attempt: Attempt, verdict: Verdict) -> None:
+    """The library says that the attempt ended by itself: the child's own span stands.
+
+    ``verdict`` serves when the child's word was lost on its way.
+    """
+    if attempt.done:
+        return
+    with Guarded("verdict", leaving=True):
+        reader = delivery.reader()
+        if reader is None or attempt.local:
+            attempts.settle(attempt)  # whoever ran it exports by itself
+            return
+        reader.drain()
+        if attempt.ended is not None:
+            reader.release(attempt)
+        else:
+            _judge(attempt, verdict)
+
+
+def overrule(attempt: Attempt, verdict: Verdict) -> None:
+    """The library says how the attempt ended, whatever the child has said: it was killed or revoked."""
+    if attempt.done:
+        return
+    with Guarded("verdict", leaving=True):
+        reader = delivery.reader()
+        if reader is not None:
+            reader.drain()
+        _judge(attempt, verdict)
+
+
+def conclude_all(verdict: Verdict) -> None:
+    """The worker stops: what is still in flight ends with it."""
+    for attempt in attempts.unsettled():
+        if attempt.local:
+            continue
+        with Guarded("verdict", leaving=True):
+            found = attempt.pending.verdict if attempt.pending is not None else verdict
+            attempt.pending = None
+            _judge(attempt, found, wait=False)
+
+
+def span_context(attempt: Attempt) -> SpanContext | None:
+    """The context of the attempt's span as its child announced it, None before that."""
+    reader = delivery.reader()
+    if attempt.context is None and reader is not None:
+        reader.drain()
+        if attempt.started:
+            attempt.context = delivery.context_of(attempt.started)
+    return attempt.context
+
+
+def context_of(attempt: Attempt) -> Context:
+    """A context below the attempt's span, for what the parent does on its behalf."""
+    sender = carrier.extract(attempt.incoming.carrier)
+    span = span_context(attempt)
+    return sender if span is None else trace.set_span_in_context(NonRecordingSpan(span), sender)
+
+
+def _judge(attempt: Attempt, verdict: Verdict, *, wait: bool = True) -> None:
+    reader = delivery.reader()
+    now = time.time_ns()
+    if attempt.local:
+        attempt.pending = attempts.Pending(verdict, now)  # its own `with` block writes it
+    elif reader is not None and (attempt.started is not None or attempt.ended is not None):
+        reader.judge(attempt, verdict, now)
+    elif wait and reader is not None and attempt.accepted:
+        attempt.pending = attempts.Pending(verdict, now)  # its child may just be announcing it
+        reader.wake()
+    else:
+        delivery.alone(attempt, verdict, now)

@@ -1,0 +1,132 @@
+"""How telemetry gets out of this process: relayed, or exported and flushed within a deadline.
+
+The worker's parent prepares the relay before it forks; a child enters it where it starts to run
+jobs and leaves it where it ends. Everything works without an SDK, then nothing is delivered.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from otel_taskqueue.core import attempts
+from otel_taskqueue.core.guard import Guarded
+from otel_taskqueue.core.relay import channel, lanes
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
+    from otel_taskqueue.core.attempts import Attempt
+    from otel_taskqueue.core.failure import Verdict
+    from otel_taskqueue.core.relay.reader import Reader
+    from otel_taskqueue.core.telemetry import Telemetry
+
+_reader: Reader | None = None
+_entered = False
+
+
+def reader() -> Reader | None:
+    """The reader of this process, None when it is not a relaying parent."""
+    return _reader if _reader is not None and _reader.owner == os.getpid() else None
+
+
+def why_not(telemetry: Telemetry) -> str | None:
+    """Why children cannot relay, in words for ``doctor``; None when they can."""
+    if not telemetry.settings.relay:
+        return "switched off by OTEL_PYTHON_TASKQUEUE_RELAY"
+    if not lanes.available() or not sys.platform.startswith("linux"):
+        return "this system has no message sockets to inherit"
+    if not reports(telemetry):
+        return "no SDK in the worker's parent: the application sets it up in the child"
+    from otel_taskqueue.core.sdk import providers  # noqa: PLC0415  needs the SDK
+
+    if providers.pipelines(_providers(telemetry)) is None:
+        return "this version of the SDK hides its processors"
+    return None
+
+
+def reports(telemetry: Telemetry) -> bool:
+    """Whether this process has an SDK that can report on an attempt."""
+    try:
+        from otel_taskqueue.core.sdk import providers  # noqa: PLC0415  needs the SDK
+    except ImportError:
+        return False
+    return providers.tracer_provider(telemetry.tracer_provider) is not None
+
+
+def prepare(telemetry: Telemetry) -> bool:
+    """In the parent, before it forks: make the relay once; False when children must export."""
+    global _reader  # noqa: PLW0603  one relay per worker
+    if reader() is not None:
+        return True
+    if why_not(telemetry) is not None:
+        return False
+    from otel_taskqueue.core.relay.reader import Reader  # noqa: PLC0415  needs the SDK
+    from otel_taskqueue.core.sdk import providers  # noqa: PLC0415
+
+    with Guarded("relay"):
+        _reader = Reader(providers.pipelines(_providers(telemetry)) or [])
+        return True
+    return False
+
+
+def enter_child() -> None:
+    """In a job-running child: relay from here on, when its parent prepared that."""
+    global _entered  # noqa: PLW0603
+    attempts.forget()
+    if _reader is None or _reader.owner == os.getpid():
+        return
+    with Guarded("relay"):
+        if channel.open_channel(_reader.lanes):
+            from otel_taskqueue.core.sdk import child  # noqa: PLC0415  needs the SDK
+
+            child.relay(_reader.pipelines)
+            _entered = True
+
+
+def child_is_ready() -> None:
+    """In a child, after the application's own set-up: our relay packs last."""
+    if _entered and _reader is not None:
+        with Guarded("relay"):
+            from otel_taskqueue.core.sdk import child  # noqa: PLC0415  needs the SDK
+
+            child.relay_last(_reader.pipelines)
+
+
+def leave_child(telemetry: Telemetry) -> None:
+    """A child ends: hand over what waits; flush, within our deadline, what it exports by itself."""
+    with Guarded("flush", leaving=True):
+        channel.close()
+        try:
+            from otel_taskqueue.core.sdk import child, exit  # noqa: A004, PLC0415  needs the SDK
+        except ImportError:
+            return
+        if not _entered or child.has_own_processors():
+            exit.flush(telemetry)
+
+
+def context_of(started: bytes) -> SpanContext | None:
+    """The span context in a child's announcement."""
+    from otel_taskqueue.core.relay import frames  # noqa: PLC0415  needs the SDK
+
+    return frames.unpack_context(frames.load(started)[frames.CONTEXT])
+
+
+def alone(attempt: Attempt, verdict: Verdict, end_time: int) -> None:
+    """A span for an attempt of which no child spoke; a relaying parent makes it on its own thread."""
+    from otel_taskqueue.core.relay import judge  # noqa: PLC0415
+
+    serving = reader()
+    if serving is None:
+        judge.alone(attempt, verdict, end_time)
+    else:
+        attempts.settle(attempt)
+        serving.later(judge.alone, attempt, verdict, end_time)
+
+
+def _providers(telemetry: Telemetry) -> list[Any]:
+    from otel_taskqueue.core.sdk import providers  # noqa: PLC0415  needs the SDK
+
+    given = (telemetry.tracer_provider, telemetry.logger_provider)
+    return providers.all_providers(*(provider for provider in given if provider is not None))

@@ -1,0 +1,324 @@
+"""START HERE. The life of a job in two `with` blocks: one block = one span and its context.
+
+`Publishing` surrounds the call that enqueues, `Processing` the call that runs one attempt. Both
+begin inside a guard, call nothing of the application themselves, and end in one place. An error
+of ours never reaches the application; an error of the application is never changed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry import baggage, context, trace
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+
+from otel_taskqueue import semconv
+from otel_taskqueue.core import attempts, carrier, exceptions, failure, quiet
+from otel_taskqueue.core.guard import Guarded, is_control, report
+from otel_taskqueue.core.job import Current, JobView
+from otel_taskqueue.core.relay import channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextvars import Token
+    from types import TracebackType
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, SpanContext
+
+    from otel_taskqueue.core.failure import Verdict
+    from otel_taskqueue.core.telemetry import Telemetry
+
+_CURRENT = context.create_key("otel-taskqueue-current")
+
+
+class Outgoing(NamedTuple):
+    """A message about to be sent.
+
+    ``retry_of`` names the running attempt that asks for the next one: the message then keeps the
+    original sender's context.
+    """
+
+    job: JobView
+    retry_of: Current | None = None
+    first_enqueued: str | None = None
+    links: Sequence[Link] = ()
+
+
+class Incoming(NamedTuple):
+    """A message about to be processed.
+
+    ``serial`` names the attempt to the worker's parent (None: no parent reports on it).
+    ``judge`` turns an exception that leaves the attempt into a verdict, None: the parent judges.
+    ``pid`` is the process that ran it, when that is not this one.
+    """
+
+    job: JobView
+    carrier: dict[str, str]
+    judge: Callable[[BaseException], Verdict | None]
+    serial: int | None = None
+    link: bool = False
+    eager: bool = False
+    links: Sequence[Link] = ()
+    pid: int | None = None
+
+
+def current_attempt() -> Current | None:
+    """The attempt that runs in the current context."""
+    return context.get_value(_CURRENT)  # type: ignore[return-value]
+
+
+def with_current(incoming: Incoming, span: SpanContext | None, base: Context) -> Context:
+    """The context in which an attempt runs, for what another process does on its behalf."""
+    return context.set_value(_CURRENT, Current(incoming.job, incoming.carrier, span), base)
+
+
+class Publishing:
+    """The ``send`` span, and the carrier for the message; empty when there is nothing to carry."""
+
+    __slots__ = ("_args", "_span", "_telemetry", "_token", "_view", "carrier")
+
+    def __init__(self, telemetry: Telemetry, view: Callable[..., Outgoing], *args: Any) -> None:
+        self._telemetry = telemetry
+        self._view = view
+        self._args = args
+        self._span: Span | None = None
+        self._token: Token[Context] | None = None
+        self.carrier: dict[str, str] = {}
+
+    def __enter__(self) -> Publishing:
+        try:
+            if not quiet.by_user():
+                self._start(self._view(*self._args))
+        except BaseException as error:
+            _detach(self._token)
+            self._token = None
+            if is_control(error):
+                raise
+            report("publish", error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_: TracebackType | None
+    ) -> bool:
+        token, self._token = self._token, None
+        with Guarded("publish", leaving=True):
+            if self._span is not None:
+                _end_publishing(self._telemetry, self._span, error)
+        _detach(token)
+        return False
+
+    def _start(self, outgoing: Outgoing) -> None:
+        if self._telemetry.excluded(outgoing.job.task):
+            self.carrier = _carrier_for(outgoing)
+            return
+        span = self._span = self._telemetry.tracer.start_span(
+            _name(self._telemetry, semconv.OPERATION_SEND, outgoing.job),
+            kind=SpanKind.PRODUCER,
+            attributes=_common_attributes(outgoing.job, semconv.OPERATION_SEND, semconv.OPERATION_TYPE_SEND),
+            links=outgoing.links,
+        )
+        _call_hook(self._telemetry.publish_hook, span, outgoing.job)
+        inside = trace.set_span_in_context(span)
+        if self._telemetry.settings.suppress_broker_spans:
+            inside = quiet.quieted(inside)
+        self._token = context.attach(inside)
+        self.carrier = _carrier_for(outgoing)
+
+
+class Processing:
+    """The ``process`` span of one attempt, and the context in which the job runs.
+
+    Set ``verdict`` before the block is left; an exception that leaves it is judged by the room.
+    """
+
+    __slots__ = ("_args", "_attempt", "_incoming", "_span", "_telemetry", "_token", "_view", "verdict")
+
+    def __init__(self, telemetry: Telemetry, view: Callable[..., Incoming], *args: Any) -> None:
+        self._telemetry = telemetry
+        self._view = view
+        self._args = args
+        self._incoming: Incoming | None = None
+        self._attempt: attempts.Attempt | None = None
+        self._span: Span | None = None
+        self._token: Token[Context] | None = None
+        self.verdict: Verdict | None = None
+
+    def __enter__(self) -> Processing:
+        try:
+            if not quiet.by_user():
+                self._start(self._view(*self._args))
+        except BaseException as error:
+            _detach(self._token)
+            self._token = self._incoming = None
+            if is_control(error):
+                raise
+            report("process", error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_: TracebackType | None
+    ) -> bool:
+        token, self._token = self._token, None
+        if self._incoming is not None:
+            with Guarded("process", leaving=True):
+                self._finish(self._incoming, error)
+        _detach(token)
+        return False
+
+    @property
+    def span_context(self) -> SpanContext | None:
+        """The context of the recorded span, None when nothing is recorded."""
+        return self._span.get_span_context() if self._span is not None else None
+
+    def _start(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+        self._attempt = attempts.claim(incoming.serial)
+        if self._attempt is not None:
+            self._attempt.local = True
+        inside = context.get_current() if incoming.eager else carrier.extract(incoming.carrier)
+        if not self._telemetry.excluded(incoming.job.task):
+            span = self._span = start_processing(self._telemetry, incoming, inside)
+            channel.announce(incoming.serial, span)
+            inside = trace.set_span_in_context(span, inside)
+        self._token = context.attach(with_current(incoming, self.span_context, inside))
+
+    def _finish(self, incoming: Incoming, error: BaseException | None) -> None:
+        verdict = self._verdict(incoming, error)
+        try:
+            if verdict is None and self._attempt is None and not channel.is_open():
+                return  # the parent reports this end; a span ended here would be a second one
+            if self._span is not None:
+                end_processing(self._telemetry, self._span, incoming.job, verdict)
+        finally:
+            if self._attempt is not None:
+                attempts.settle(self._attempt)
+            channel.finished(incoming.serial, self._span)
+
+    def _verdict(self, incoming: Incoming, error: BaseException | None) -> Verdict | None:
+        if self._attempt is not None and self._attempt.pending is not None:
+            return self._attempt.pending.verdict  # revoked while it ran in this very process
+        if self.verdict is not None:
+            return self.verdict
+        return failure.SUCCESS if error is None else incoming.judge(error)
+
+
+def start_processing(
+    telemetry: Telemetry, incoming: Incoming, sender: Context, start_time: int | None = None
+) -> Span:
+    """Start the ``process`` span below the sender's context, or linked to it (D7)."""
+    links = [*incoming.links, *carrier.previous_attempt(incoming.carrier)]
+    if incoming.link:
+        producer = trace.get_current_span(sender).get_span_context()
+        if producer.is_valid:
+            links.append(Link(producer))
+        sender = trace.set_span_in_context(trace.INVALID_SPAN, sender)
+    span = telemetry.tracer.start_span(
+        _name(telemetry, semconv.OPERATION_PROCESS, incoming.job),
+        context=sender,
+        kind=SpanKind.INTERNAL if incoming.eager else SpanKind.CONSUMER,
+        attributes=_process_attributes(telemetry, incoming, sender),
+        links=links,
+        start_time=start_time,
+    )
+    _call_hook(telemetry.process_hook, span, incoming.job)
+    return span
+
+
+def end_processing(
+    telemetry: Telemetry, span: Span, job: JobView, verdict: Verdict | None, end_time: int | None = None
+) -> None:
+    """Write the verdict on the span and end it; without one the parent will judge."""
+    try:
+        if verdict is not None and span.is_recording():
+            _write(telemetry, span, job, verdict)
+    finally:
+        span.end(end_time)
+
+
+def _write(telemetry: Telemetry, span: Span, job: JobView, verdict: Verdict) -> None:
+    span.set_attributes(failure.attributes_of(verdict))
+    if verdict.again is not None:
+        span.add_event(semconv.EVENT_RETRY, failure.retry_event(verdict.again, job.attempt))
+    if verdict.exception is not None:
+        exceptions.record(telemetry, span, verdict.exception, semconv.EVENT_PROCESS_EXCEPTION)
+    if verdict.is_error:
+        span.set_status(Status(StatusCode.ERROR, failure.description_of(verdict)))
+
+
+def _end_publishing(telemetry: Telemetry, span: Span, error: BaseException | None) -> None:
+    try:
+        if error is not None and span.is_recording():
+            raised = failure.raised(error)
+            span.set_attribute(semconv.ERROR_TYPE, raised.type)
+            exceptions.record(telemetry, span, raised, semconv.EVENT_SEND_EXCEPTION)
+            span.set_status(Status(StatusCode.ERROR, raised.message))
+    finally:
+        span.end()
+
+
+def _carrier_for(outgoing: Outgoing) -> dict[str, str]:
+    attempt = outgoing.retry_of
+    if attempt is not None and semconv.TRACEPARENT in attempt.carrier:
+        return carrier.for_retry(attempt.carrier, attempt.span_context)
+    return carrier.inject(outgoing.first_enqueued)
+
+
+def _name(telemetry: Telemetry, operation: str, job: JobView) -> str:
+    return f"{operation} {job.queue if telemetry.settings.span_naming == 'queue' else job.task}"
+
+
+def _common_attributes(job: JobView, operation: str, operation_type: str) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        semconv.MESSAGING_SYSTEM: job.broker.system,
+        semconv.MESSAGING_OPERATION_NAME: operation,
+        semconv.MESSAGING_OPERATION_TYPE: operation_type,
+        semconv.MESSAGING_DESTINATION_NAME: job.queue,
+        semconv.MESSAGING_MESSAGE_ID: job.id,
+        semconv.SYSTEM: job.library,
+        semconv.TASK_NAME: job.task,
+    }
+    if job.broker.address is not None:
+        found[semconv.SERVER_ADDRESS] = job.broker.address
+    if job.broker.port is not None:
+        found[semconv.SERVER_PORT] = job.broker.port
+    if job.conversation_id is not None:
+        found[semconv.MESSAGING_CONVERSATION_ID] = job.conversation_id
+    if job.group_id is not None:
+        found[semconv.GROUP_ID] = job.group_id
+    if job.eta is not None:
+        found[semconv.TASK_ETA] = job.eta
+    if job.arguments is not None:
+        found[semconv.TASK_ARGS], found[semconv.TASK_KWARGS] = job.arguments
+    return found
+
+
+def _process_attributes(telemetry: Telemetry, incoming: Incoming, sender: Context) -> Mapping[str, Any]:
+    job = incoming.job
+    found = _common_attributes(job, semconv.OPERATION_PROCESS, semconv.OPERATION_TYPE_PROCESS)
+    found[semconv.TASK_ATTEMPT] = job.attempt
+    found[semconv.PROCESS_PID] = incoming.pid or os.getpid()
+    if job.worker is not None:
+        found[semconv.WORKER_NAME] = job.worker
+    if job.wait is not None:
+        found[semconv.TASK_WAIT] = job.wait
+    if job.redelivered:
+        found[semconv.REDELIVERED] = True
+    for key in telemetry.settings.baggage_keys:
+        value = baggage.get_baggage(key, sender)
+        if value is not None:
+            found[key] = str(value)
+    return found
+
+
+def _call_hook(hook: Callable[[Span, JobView], None] | None, span: Span, job: JobView) -> None:
+    if hook is not None and span.is_recording():
+        with Guarded("hook"):
+            hook(span, job)
+
+
+def _detach(token: Token[Context] | None) -> None:
+    if token is not None:
+        with Guarded("context", leaving=True):
+            context.detach(token)

@@ -1,0 +1,37 @@
+"""Whether the kernel killed for want of memory: evidence only, never guessed from SIGKILL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_V2 = "memory.events"
+_V1 = "memory.oom_control"
+
+
+def kills() -> int | None:
+    """How often the kernel has killed a process of our cgroup; None when it does not say."""
+    for folder, name in _candidates():
+        try:
+            lines = (folder / name).read_text().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            key, _, value = line.partition(" ")
+            if key == "oom_kill" and value.isdigit():
+                return int(value)
+    return None
+
+
+def _candidates() -> list[tuple[Path, str]]:
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    found: list[tuple[Path, str]] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            found.append((Path("/sys/fs/cgroup") / path.lstrip("/"), _V2))
+        elif "memory" in controllers.split(","):
+            found.append((Path("/sys/fs/cgroup/memory") / path.lstrip("/"), _V1))
+    return found

@@ -1,0 +1,1 @@
+"""From a child to the worker's parent: finished telemetry as plain tuples over two lanes (D5)."""

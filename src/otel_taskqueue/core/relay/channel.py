@@ -1,0 +1,178 @@
+"""The child's end of the lanes: what it announces, what it hands over, what it had to drop.
+
+At most one channel is open in a process, and only where a job-running child has opened it (D5).
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_taskqueue.core.guard import Guarded
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from otel_taskqueue.core.relay.lanes import Lanes
+
+#: Frames of the data lane that wait in the child while the lane is full.
+OVERFLOW: Final = 2048
+#: The longest time (s) that a send on the control lane, or emptying the overflow, may take.
+PATIENCE: Final = 0.05
+
+_open: Channel | None = None
+
+
+class Channel:
+    """Both lanes as the child sees them."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        from otel_taskqueue.core.relay import cut, frames  # noqa: PLC0415  needs the SDK
+
+        self._frames = frames
+        self._cut = cut
+        self._control = lanes.control.write
+        self._data = lanes.data.write
+        self._spans: deque[bytes] = deque()
+        self._logs: deque[bytes] = deque()
+        self._serials: dict[int, int] = {}
+        self._ended: set[int] = set()
+        self._dropped: Counter[str] = Counter()
+        self._dead = False
+
+    def announce(self, serial: int, span: Span) -> None:
+        """Tell the parent which span the attempt has; empty when nothing is recorded."""
+        body = b""
+        context = span.get_span_context()
+        if span.is_recording() and context.trace_flags.sampled:
+            self._serials[context.span_id] = serial
+            body = self._cut.dump_span(span)
+        self._send_control((self._frames.STARTED, serial, body))
+
+    def span(self, index: int, span: Any) -> None:
+        """Hand over an ended span: a process span on the control lane, any other on the data lane."""
+        serial = self._serials.pop(span.context.span_id, None)
+        body = self._cut.dump_span(span)
+        if serial is None:
+            self._send_data(self._frames.dump((self._frames.SPAN, index, body)), self._spans, "traces")
+            return
+        self._ended.add(serial)
+        self._send_control((self._frames.ENDED, serial, body))
+
+    def log(self, index: int, record: Any) -> None:
+        """Hand over an emitted log record."""
+        body = self._cut.dump_log(record)
+        self._send_data(self._frames.dump((self._frames.LOG, index, body)), self._logs, "logs")
+
+    def finished(self, serial: int, span: Span | None) -> None:
+        """The attempt has ended: say so if its span did not, and hand over what waited."""
+        if span is not None:
+            self._serials.pop(span.get_span_context().span_id, None)
+        if serial in self._ended:
+            self._ended.discard(serial)
+        else:
+            self._send_control((self._frames.ENDED, serial, b""))
+        self.drain()
+
+    def drain(self, patience: float = PATIENCE) -> None:
+        """Hand over what waits, for at most ``patience`` seconds, and report what was dropped."""
+        deadline = time.monotonic() + patience
+        for waiting in (self._spans, self._logs):
+            while waiting and self._send_when_ready(waiting[0], deadline):
+                waiting.popleft()
+        if self._dropped:
+            dropped, self._dropped = self._dropped, Counter()
+            self._send_control((self._frames.DROPPED, 0, dict(dropped)))
+
+    def close(self) -> None:
+        """The child ends: one last try, the rest is counted as dropped."""
+        self.drain(4 * PATIENCE)
+        self._dropped["traces"] += len(self._spans)
+        self._dropped["logs"] += len(self._logs)
+        self._spans.clear()
+        self._logs.clear()
+        self._dropped = +self._dropped
+        self.drain()
+
+    def _send_control(self, frame: tuple[Any, ...]) -> None:
+        if not self._send(self._control, self._frames.dump(frame), time.monotonic() + PATIENCE):
+            self._dropped["traces"] += frame[0] == self._frames.ENDED
+
+    def _send_data(self, frame: bytes, waiting: deque[bytes], signal: str) -> None:
+        if not self._spans and not self._logs and self._send(self._data, frame, 0):
+            return
+        if len(self._spans) + len(self._logs) >= OVERFLOW:
+            if signal == "logs" or not self._logs:
+                self._dropped[signal] += 1
+                return
+            self._logs.popleft()
+            self._dropped["logs"] += 1
+        waiting.append(frame)
+
+    def _send_when_ready(self, frame: bytes, deadline: float) -> bool:
+        return self._send(self._data, frame, deadline)
+
+    def _send(self, lane: Any, frame: bytes, deadline: float) -> bool:
+        """Send one frame; wait for room until the deadline (monotonic; 0 = do not wait)."""
+        while not self._dead:
+            try:
+                lane.send(frame)
+            except BlockingIOError:
+                left = deadline - time.monotonic() if deadline else 0
+                if left <= 0 or not _wait_writable(lane, left):
+                    return False
+            except OSError:
+                self._dead = True  # the parent is gone: end as a child without us would
+            else:
+                return True
+        return True
+
+
+def open_channel(lanes: Lanes) -> bool:
+    """Open the channel in a child; False when a descriptor is no longer our socket."""
+    global _open  # noqa: PLW0603  one channel per process, read on every span
+    if not (lanes.control.is_intact() and lanes.data.is_intact()):
+        return False
+    _open = Channel(lanes)
+    return True
+
+
+def current() -> Channel | None:
+    """The channel of this process, None when it is no relaying child."""
+    return _open
+
+
+def is_open() -> bool:
+    """Whether this process is a child that relays."""
+    return _open is not None
+
+
+def announce(serial: int | None, span: Span) -> None:
+    """Announce the process span of an attempt, when this is a relaying child."""
+    if _open is not None and serial is not None:
+        with Guarded("relay"):
+            _open.announce(serial, span)
+
+
+def finished(serial: int | None, span: Span | None) -> None:
+    """The attempt has ended, when this is a relaying child."""
+    if _open is not None and serial is not None:
+        with Guarded("relay", leaving=True):
+            _open.finished(serial, span)
+
+
+def close() -> None:
+    """The child ends."""
+    if _open is not None:
+        with Guarded("relay", leaving=True):
+            _open.close()
+
+
+def _wait_writable(lane: Any, seconds: float) -> bool:
+    poller = select.poll()
+    poller.register(lane, select.POLLOUT)
+    return bool(poller.poll(seconds * 1000))
+
+

@@ -1,0 +1,1 @@
+"""What touches the OpenTelemetry SDK: finding providers, the child after a fork, the bounded flush."""
