@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# The tail takes the value along where name and value stand in one text ("token=abc").
-_VALUE = r"""(?:["']?\s*[:=]\s*(?:"[^"]*"?|'[^']*'?|(?:(?:basic|bearer)\s+)?[^\s"',;&]+))?"""
+# Where a name (also `tokens`, `secret_key`) and its value stand in one text (`token=abc`,
+# `{'token': ['abc']}`) the value goes too: a bracket or a quoted text up to its end, else up to
+# the next separator.
+_VALUE = r"""(?:[\w-]*["']?\s*[:=]\s*(?:\[[^\]]*\]?|\{[^}]*\}?|\([^)]*\)?"""
+_VALUE += r"""|[bru]{0,2}"(?:\\.|[^"\\])*"?|[bru]{0,2}'(?:\\.|[^'\\])*'?"""
+_VALUE += r"""|(?:(?:basic|bearer)\s+)?[^\s"',;&)\]}]+))?"""
 _SECRETS = (
-    r"pass(?:word|wd|phrase)" + _VALUE,
+    r"(?:pass(?:word|wd|phrase)|pwd)" + _VALUE,
     r"secret" + _VALUE,
     r"token" + _VALUE,
     r"authorization" + _VALUE,

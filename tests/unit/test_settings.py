@@ -214,6 +214,14 @@ def test_settings_made_by_hand_say_so() -> None:
     [
         ("password=hunter2 user=ann", "*** user=ann"),
         ("""{"passwd": "hunter two", "user": "ann"}""", """{"***, "user": "ann"}"""),
+        ("{'password': b'hunter two', 'n': 1}", "{'***, 'n': 1}"),
+        (r"{'password': 'hun\'ter two', 'n': 1}", "{'***, 'n': 1}"),
+        ("{'tokens': ('hunter2', 'hunter3'), 'n': 1}", "{'***, 'n': 1}"),
+        ("{'secret-key': 'hunter2', 'n': 1}", "{'***, 'n': 1}"),
+        ("{'token': {'a': 'hunter2'}, 'n': 1}", "{'***, 'n': 1}"),
+        ("{'secret': ['hunter2', 'hunter3'], 'n': 1}", "{'***, 'n': 1}"),
+        ("login(pwd=hunter2)", "login(***)"),
+        ("{'password': 'cut in the mid", "{'***"),
         ("pass_phrase", "pass_phrase"),
         ("PASSPHRASE: hunter2", "***"),
         ("client_secret=hunter2&a=1", "client_***&a=1"),
@@ -272,9 +280,12 @@ def test_every_field_is_in_the_table_with_a_meaning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [(None, False), ("true", True), (" TRUE", True), ("1", False), ("false", False)]
+    ("text", "expected"),
+    [(None, False), ("true", True), (" TRUE", True), ("1", False), ("false", False)],
 )
-def test_the_sdk_is_disabled_by_the_word_true_only(monkeypatch, text: str | None, expected: bool) -> None:
+def test_the_sdk_is_disabled_by_the_word_true_only(
+    monkeypatch, text: str | None, expected: bool
+) -> None:
     """OpenTelemetry's rule for its boolean variables."""
     if text is not None:
         monkeypatch.setenv("OTEL_SDK_DISABLED", text)
@@ -293,7 +304,9 @@ def test_the_sdk_is_disabled_by_the_word_true_only(monkeypatch, text: str | None
         ("events", "events"),
     ],
 )
-def test_the_exception_signal_is_an_opt_in_list(monkeypatch, text: str | None, expected: str) -> None:
+def test_the_exception_signal_is_an_opt_in_list(
+    monkeypatch, text: str | None, expected: str
+) -> None:
     """Span events unless logs are asked for; the duplicate wins."""
     if text is not None:
         monkeypatch.setenv("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", text)
