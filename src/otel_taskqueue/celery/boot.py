@@ -138,6 +138,22 @@ def bookkeeping(telemetry: Telemetry) -> Wrapper:
     return wrapper
 
 
+def errbacks(_telemetry: Telemetry) -> Wrapper:
+    """Wrap `Backend._call_task_errbacks`: user code in the middle of Celery's bookkeeping."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        def loud_errbacks(*args: Any, **kwargs: Any) -> Any:
+            token = context.attach(quiet.loud())
+            try:
+                return original(*args, **kwargs)
+            finally:
+                context.detach(token)
+
+        return loud_errbacks
+
+    return wrapper
+
+
 def started_late(telemetry: Telemetry) -> None:
     """`instrument()` was called: perhaps in a child, by `worker_process_init`, as is documented."""
     bound_exit(telemetry)

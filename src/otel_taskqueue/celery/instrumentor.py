@@ -78,6 +78,7 @@ def table(telemetry: Telemetry) -> list[Patch]:
         Patch("celery.apps.worker", "_reload_current_worker", boot.before_reload(telemetry)),
         Patch("celery.beat", "Service.start", boot.beat_start(telemetry)),
         Patch("celery.backends.base", "Backend.store_result", boot.bookkeeping(telemetry)),
+        Patch("celery.backends.base", "Backend._call_task_errbacks", boot.errbacks(telemetry)),
         Patch("celery.backends.base", "Backend.process_cleanup", boot.bookkeeping(telemetry)),
         Patch("celery.backends.redis", "RedisBackend.on_chord_part_return", boot.bookkeeping(telemetry)),
         Patch("celery.backends.rpc", "RPCBackend.store_result", boot.bookkeeping(telemetry)),

@@ -17,7 +17,7 @@ from otel_taskqueue.celery import job as _job
 from otel_taskqueue.celery import verdicts
 from otel_taskqueue.celery.compat import unwrap
 from otel_taskqueue.celery.redelivery import Redelivered
-from otel_taskqueue.core import arbiter, attempts, delivery, lifecycle, oom
+from otel_taskqueue.core import arbiter, attempts, delivery, lifecycle, oom, quiet
 from otel_taskqueue.core.failure import SUCCESS, Again, Verdict
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.lifecycle import Incoming
@@ -218,10 +218,11 @@ def _below_attempt(request: Any) -> Iterator[None]:
     with Guarded("watch"):
         attempt = request.otel_attempt
         if attempt is not None and not attempt.done:
+            below = arbiter.context_of(attempt)
+            if request.otel_telemetry.settings.suppress_broker_spans:
+                below = quiet.quieted(below)  # Celery's bookkeeping; errbacks are made loud again
             token = context.attach(
-                lifecycle.with_current(
-                    attempt.incoming, arbiter.span_context(attempt), arbiter.context_of(attempt)
-                )
+                lifecycle.with_current(attempt.incoming, arbiter.span_context(attempt), below)
             )
     try:
         yield
