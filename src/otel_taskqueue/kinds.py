@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 # Where a name (also `tokens`, `secret_key`) and its value stand in one text (`token=abc`,
 # `{'token': ['abc']}`) the value goes too: a bracket or a quoted text up to its end, else up to
 # the next separator.
-_VALUE = r"""(?:[\w-]*["']?\s*[:=]\s*(?:\[[^\]]*\]?|\{[^}]*\}?|\([^)]*\)?"""
-_VALUE += r"""|[bru]{0,2}"(?:\\.|[^"\\])*"?|[bru]{0,2}'(?:\\.|[^'\\])*'?"""
-_VALUE += r"""|(?:(?:basic|bearer)\s+)?[^\s"',;&)\]}]+))?"""
+_VALUE = (
+    r"""(?:[\w-]*["']?\s*[:=]\s*(?:\[[^\]]*\]?|\{[^}]*\}?|\([^)]*\)?"""
+    r"""|[bru]{0,2}"(?:\\.|[^"\\])*"?|[bru]{0,2}'(?:\\.|[^'\\])*'?"""
+    r"""|(?:(?:basic|bearer)\s+)?[^\s"',;&)\]}]+))?"""
+)
 _SECRETS = (
     r"(?:pass(?:word|wd|phrase)|pwd)" + _VALUE,
     r"secret" + _VALUE,

@@ -15,7 +15,17 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
-from otel_taskqueue.kinds import COUNT, PATTERNS, SECONDS, SECRETS, SWITCH, WORDS, Kind, choice, words
+from otel_taskqueue.kinds import (
+    COUNT,
+    PATTERNS,
+    SECONDS,
+    SECRETS,
+    SWITCH,
+    WORDS,
+    Kind,
+    choice,
+    words,
+)
 
 if TYPE_CHECKING:
     import re
@@ -203,3 +213,8 @@ def exception_signal() -> Literal["events", "logs", "both"]:
     if "logs/dup" in chosen:
         return "both"
     return "logs" if "logs" in chosen else "events"
+
+
+def disabled_instrumentations() -> frozenset[str]:
+    """The entry point names in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS."""
+    return frozenset(words(os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")))

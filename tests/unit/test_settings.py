@@ -6,12 +6,17 @@ import dataclasses
 import logging
 import os
 import re
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from otel_taskqueue import settings as module
 from otel_taskqueue.settings import OPTIONS, PREFIX, Settings, exception_signal, sdk_disabled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Warnings = list[logging.LogRecord]
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +28,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def warnings() -> Iterator[list[logging.LogRecord]]:
+def warnings() -> Iterator[Warnings]:
     """Collect what is logged on the logger of the package."""
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
@@ -34,7 +39,7 @@ def warnings() -> Iterator[list[logging.LogRecord]]:
     logger.removeHandler(handler)
 
 
-def test_without_environment_and_keywords_everything_is_the_default(warnings) -> None:
+def test_without_environment_and_keywords_everything_is_the_default(warnings: Warnings) -> None:
     """The defaults are the ones the documentation promises, and nothing is logged."""
     loaded = Settings.load()
 
@@ -77,7 +82,9 @@ def test_without_environment_and_keywords_everything_is_the_default(warnings) ->
         ("logs", "no", False),
     ],
 )
-def test_a_variable_is_read(monkeypatch, warnings, name: str, text: str, expected: object) -> None:
+def test_a_variable_is_read(
+    monkeypatch: pytest.MonkeyPatch, warnings: Warnings, name: str, text: str, expected: object
+) -> None:
     """Each variable replaces its default, whatever its case and blanks, and says where it is from."""
     monkeypatch.setenv(PREFIX + name.upper(), text)
 
@@ -88,7 +95,7 @@ def test_a_variable_is_read(monkeypatch, warnings, name: str, text: str, expecte
     assert [] == warnings
 
 
-def test_a_keyword_wins_over_its_variable(monkeypatch) -> None:
+def test_a_keyword_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the code says stands above what the environment says, also for a falsy value."""
     monkeypatch.setenv(PREFIX + "RELAY", "true")
     monkeypatch.setenv(PREFIX + "TRACE_STYLE", "link")
@@ -124,7 +131,7 @@ def test_keywords_take_python_values() -> None:
     ],
 )
 def test_a_bad_value_is_one_warning_and_the_default(
-    monkeypatch, warnings, name: str, text: str, allowed: str
+    monkeypatch: pytest.MonkeyPatch, warnings: Warnings, name: str, text: str, allowed: str
 ) -> None:
     """The warning has all that is needed to repair it; loading again does not repeat it."""
     variable = PREFIX + name.upper()
@@ -141,7 +148,7 @@ def test_a_bad_value_is_one_warning_and_the_default(
         assert part in message
 
 
-def test_a_bad_keyword_is_a_warning_and_the_default(warnings) -> None:
+def test_a_bad_keyword_is_a_warning_and_the_default(warnings: Warnings) -> None:
     """Even an object which cannot be shown is survived."""
 
     class Hostile:
@@ -155,7 +162,7 @@ def test_a_bad_keyword_is_a_warning_and_the_default(warnings) -> None:
     assert "trace_style=<Hostile>" in warnings[0].getMessage()
 
 
-def test_an_empty_variable_counts_as_unset(monkeypatch, warnings) -> None:
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, warnings: Warnings) -> None:
     """As OpenTelemetry has it for its own variables."""
     monkeypatch.setenv(PREFIX + "TRACE_STYLE", " ")
 
@@ -163,7 +170,9 @@ def test_an_empty_variable_counts_as_unset(monkeypatch, warnings) -> None:
     assert [] == warnings
 
 
-def test_an_unknown_variable_is_a_warning_with_the_nearest_name(monkeypatch, warnings) -> None:
+def test_an_unknown_variable_is_a_warning_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, warnings: Warnings
+) -> None:
     """A slip of the pen is named, the value of the variable is not shown."""
     monkeypatch.setenv(PREFIX + "EXCLUDE_TASK", "hunter2")
 
@@ -176,7 +185,9 @@ def test_an_unknown_variable_is_a_warning_with_the_nearest_name(monkeypatch, war
     assert "hunter2" not in record.getMessage()
 
 
-def test_an_unknown_variable_like_no_other_points_to_the_list(monkeypatch, warnings) -> None:
+def test_an_unknown_variable_like_no_other_points_to_the_list(
+    monkeypatch: pytest.MonkeyPatch, warnings: Warnings
+) -> None:
     """No far-fetched guess."""
     monkeypatch.setenv(PREFIX + "XYZZY", "1")
 
@@ -186,7 +197,7 @@ def test_an_unknown_variable_like_no_other_points_to_the_list(monkeypatch, warni
     assert "otel-taskqueue settings" in record.getMessage()
 
 
-def test_an_unknown_keyword_is_a_warning_and_not_an_error(warnings) -> None:
+def test_an_unknown_keyword_is_a_warning_and_not_an_error(warnings: Warnings) -> None:
     """A setting of a later version must not stop a worker."""
     assert Settings() == Settings.load(trace_stile="link")
 
@@ -243,7 +254,7 @@ def test_the_default_patterns_hide_secrets(text: str, expected: str) -> None:
     assert expected == text
 
 
-def test_a_comma_in_a_pattern_is_escaped(monkeypatch) -> None:
+def test_a_comma_in_a_pattern_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commas separate patterns, and a regular expression can need one."""
     monkeypatch.setenv(PREFIX + "REDACT_PATTERNS", r"iban,\d{4\,19}")
 
@@ -253,7 +264,7 @@ def test_a_comma_in_a_pattern_is_escaped(monkeypatch) -> None:
     assert r"iban,\d{4\,19}" == OPTIONS["redact_patterns"].kind.show(patterns)
 
 
-def test_the_word_default_keeps_the_default_patterns(monkeypatch) -> None:
+def test_the_word_default_keeps_the_default_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who adds a pattern must not have to repeat ours."""
     monkeypatch.setenv(PREFIX + "REDACT_PATTERNS", "iban,default")
 
@@ -284,7 +295,7 @@ def test_every_field_is_in_the_table_with_a_meaning() -> None:
     [(None, False), ("true", True), (" TRUE", True), ("1", False), ("false", False)],
 )
 def test_the_sdk_is_disabled_by_the_word_true_only(
-    monkeypatch, text: str | None, expected: bool
+    monkeypatch: pytest.MonkeyPatch, text: str | None, *, expected: bool
 ) -> None:
     """OpenTelemetry's rule for its boolean variables."""
     if text is not None:
@@ -305,7 +316,7 @@ def test_the_sdk_is_disabled_by_the_word_true_only(
     ],
 )
 def test_the_exception_signal_is_an_opt_in_list(
-    monkeypatch, text: str | None, expected: str
+    monkeypatch: pytest.MonkeyPatch, text: str | None, expected: str
 ) -> None:
     """Span events unless logs are asked for; the duplicate wins."""
     if text is not None:

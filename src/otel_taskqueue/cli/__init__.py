@@ -1,0 +1,26 @@
+"""The command `otel-taskqueue`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from otel_taskqueue.cli import demo
+from otel_taskqueue.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    arguments = _parser().parse_args(argv)
+    return arguments.run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="otel-taskqueue", description="OpenTelemetry for Celery and RQ.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    demo.add_arguments(commands.add_parser("demo", help="show one trace from enqueue to the last attempt"))
+    return parser

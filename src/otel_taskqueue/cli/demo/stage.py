@@ -1,0 +1,79 @@
+"""Where the story of the demo plays: a Redis, names of its own, and an address for telemetry."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rq import Queue
+
+from otel_taskqueue.cli.demo.redis import connect
+
+if TYPE_CHECKING:
+    from otel_taskqueue.cli.demo.redis import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where the story plays: a Redis, names that are ours alone, and where telemetry goes."""
+
+    server: Server
+    otlp_url: str
+    mark: str
+
+    @classmethod
+    def on(cls, server: Server, otlp_url: str) -> Stage:
+        """Names: short ones on a private Redis, unmistakable ones on a shared one."""
+        mark = "" if server.is_private else f"otel-taskqueue-demo-{secrets.token_hex(4)}"
+        return cls(server, otlp_url, mark)
+
+    @property
+    def rq_queue(self) -> str:
+        """The queue of the RQ worker."""
+        return f"{self.mark}-imports" if self.mark else "imports"
+
+    @property
+    def rq_worker(self) -> str:
+        """The name of the RQ worker."""
+        return f"{self.mark or 'shop'}-importer"
+
+    def environment(self, service: str) -> dict[str, str]:
+        """The environment of a process of the shop: ours, without our own telemetry settings."""
+        ours = os.environ.items()
+        return {name: value for name, value in ours if not name.startswith("OTEL_")} | {
+            "OTEL_SERVICE_NAME": service,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp_url,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_LOGS_EXPORTER": "otlp",
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "OTEL_BLRP_SCHEDULE_DELAY": "100",
+            "DEMO_REDIS_URL": self.server.url,
+            "DEMO_PREFIX": f"{self.mark}:" if self.mark else "",
+            "DEMO_RQ_QUEUE": self.rq_queue,
+            "RQ_REDIS_URL": self.server.url,  # not on the command line, where everybody can read it
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def sweep(self) -> None:
+        """Remove from a shared Redis what the story left there."""
+        if self.server.is_private:
+            return
+        client = connect(self.server.url)
+        queue = Queue(self.rq_queue, connection=client)
+        for registry in (
+            queue.failed_job_registry,
+            queue.finished_job_registry,
+            queue.started_job_registry,
+        ):
+            for job_id in registry.get_job_ids():
+                registry.remove(job_id, delete_job=True)
+        queue.delete(delete_jobs=True)
+        for pattern in (f"{self.mark}*", f"rq:*{self.mark}*"):
+            for key in client.scan_iter(pattern):
+                client.delete(key)
