@@ -154,6 +154,28 @@ def errbacks(_telemetry: Telemetry) -> Wrapper:
     return wrapper
 
 
+def around_patching(_telemetry: Telemetry) -> Wrapper:
+    """Wrap gevent's `patch_all` and eventlet's `monkey_patch`: the SDK's threads must not see it."""
+
+    def wrapper(patch: Callable[..., Any]) -> Callable[..., Any]:
+        def patch_around_threads(*args: Any, **kwargs: Any) -> Any:
+            paused = None
+            with Guarded("monkey patching"):
+                if "opentelemetry.sdk" in sys.modules:
+                    from otel_taskqueue.core.sdk.green import Paused  # noqa: PLC0415  needs the SDK
+
+                    paused = Paused()
+            try:
+                return patch(*args, **kwargs)
+            finally:
+                if paused is not None:
+                    paused.resume()
+
+        return patch_around_threads
+
+    return wrapper
+
+
 def started_late(telemetry: Telemetry) -> None:
     """`instrument()` was called: perhaps in a child, by `worker_process_init`, as is documented."""
     bound_exit(telemetry)

@@ -65,6 +65,8 @@ def table(telemetry: Telemetry) -> list[Patch]:
         for kind, label in canvas.LABELS.items()
     ]
     return [
+        Patch("gevent.monkey", "patch_all", boot.around_patching(telemetry)),
+        Patch("eventlet", "monkey_patch", boot.around_patching(telemetry)),
         *canvases,
         Patch("celery.app.amqp", "AMQP._create_task_sender", publish.sender(telemetry)),
         Patch("celery.worker.request", "create_request_cls", watch.request_class(telemetry)),
