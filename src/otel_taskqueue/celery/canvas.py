@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 LABELS = {"group": "group", "_chord": "chord", "_chain": "chain", "chunks": "chunks"}
 
 
-def one_trace(
-    telemetry: Telemetry, label: str
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def one_trace(telemetry: Telemetry, label: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Wrap `apply_async` of a canvas class."""
 
     def wrapper(apply: Callable[..., Any]) -> Callable[..., Any]:

@@ -52,7 +52,11 @@ def _know_time_limits(exceptions: Any) -> None:
 
 
 def _on_unknown(
-    sender: Any = None, message: Any = None, name: str = "", id: str = "", **_: Any  # noqa: A002
+    sender: Any = None,
+    message: Any = None,
+    name: str = "",
+    id: str = "",
+    **_: Any,  # noqa: A002
 ) -> None:
     """A message for a task that this worker does not know."""
     raised = Raised("celery.exceptions.NotRegistered", f"{name!r} is not registered in this worker")

@@ -62,9 +62,7 @@ def queue_of_delivery(app: Any, delivery: Mapping[str, Any]) -> str:
     return _bindings(app).get((exchange, routing_key), routing_key or exchange)
 
 
-def of_publish(
-    app: Any, name: str, message: Any, options: Mapping[str, Any], settings: Settings
-) -> JobView:
+def of_publish(app: Any, name: str, message: Any, options: Mapping[str, Any], settings: Settings) -> JobView:
     """The job in a message that is about to be sent (protocols 1 and 2)."""
     headers, properties, body = message[0], message[1], message[2]
     job = headers if "id" in headers else body  # protocol 1 has everything in the body

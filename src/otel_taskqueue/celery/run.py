@@ -110,4 +110,3 @@ def _incoming(
         link=tracer_.style == "link",
         eager=tracer_.eager,
     )
-

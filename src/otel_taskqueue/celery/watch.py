@@ -83,7 +83,10 @@ class Watched:
         return result
 
     def on_failure(
-        self: Any, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False  # noqa: FBT001, FBT002
+        self: Any,
+        exc_info: Any,
+        send_failed_event: bool = True,
+        return_ok: bool = False,  # noqa: FBT001, FBT002
     ) -> Any:
         if return_ok:
             try:

@@ -174,5 +174,3 @@ def _wait_writable(lane: Any, seconds: float) -> bool:
     poller = select.poll()
     poller.register(lane, select.POLLOUT)
     return bool(poller.poll(seconds * 1000))
-
-

@@ -130,7 +130,9 @@ class Reader:
         if not self._stopping.is_set():
             time.sleep(_GATHER)
         with self._receiving:
-            busy = self._receive(self.lanes.control.read, _BURST) + self._receive(self.lanes.data.read, _BURST)
+            busy = self._receive(self.lanes.control.read, _BURST) + self._receive(
+                self.lanes.data.read, _BURST
+            )
         self._expire()
         self._rebuild()
         empty = self._outlets.forward()

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource
 
-_EXACT = frozenset({BatchSpanProcessor, SimpleSpanProcessor, BatchLogRecordProcessor, SimpleLogRecordProcessor})
+_EXACT = frozenset(
+    {BatchSpanProcessor, SimpleSpanProcessor, BatchLogRecordProcessor, SimpleLogRecordProcessor}
+)
 _HOLDERS = (
     (TracerProvider, "_active_span_processor", "_span_processors"),
     (LoggerProvider, "_multi_log_record_processor", "_log_record_processors"),
