@@ -52,4 +52,12 @@ class CeleryHarness(Harness):
 
     def task_name(self, case: str) -> str:
         """Tasks are named after their module."""
-        return f"support.apps.celery_app.{case}"
+        return case if "." in case else f"support.apps.celery_app.{case}"
+
+    def cancel(self, job_id: str) -> None:
+        """Revoke."""
+        self.client.call("revoke", job_id, request=None)
+
+    def interrupt(self, job_id: str) -> None:
+        """Revoke and terminate."""
+        self.client.call("revoke", job_id, terminate=True, request=None)

@@ -11,14 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from support.apps.notes import DIRECTORY, read_notes
 from support.client import Client, Reply
 from support.env import base_env, script
 from support.otlp import Receiver, Span
-from support.otlp.receiver import MESSAGE_ID
-from support.otlp.tree import draw
+from support.otlp.tree import dangling, draw
 from support.process import RealProcess, Stopped
 from support.servers import RabbitServer, RedisServer
 from support.wait import wait_for
@@ -72,6 +71,19 @@ class Job:
     reply: Reply
 
 
+class EnqueueCall(Protocol):
+    """What a scenario asks a room to enqueue."""
+
+    @property
+    def case(self) -> str: ...
+    @property
+    def args(self) -> Sequence[Any]: ...
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+    @property
+    def then(self) -> str: ...
+
+
 class Harness(ABC):
     """A worker with its own queue, a client, and a receiver."""
 
@@ -99,6 +111,8 @@ class Harness(ABC):
         self.worker_service = f"worker-{name}"
         self.client_service = f"client-{name}"
         self.worker: RealProcess | None = None
+        # Jobs whose attempts were counted, for the look back after the stop.
+        self.checked: dict[str, int] = {}
         self._client: Client | None = None
 
     # --- what a room knows ---------------------------------------------------------------------
@@ -122,6 +136,14 @@ class Harness(ABC):
     @abstractmethod
     def publish(self, case: str, *args: Any, **how: Any) -> Job:
         """Enqueue one job of a case from inside a span called ``request``."""
+
+    @abstractmethod
+    def cancel(self, job_id: str) -> None:
+        """Revoke a job that has not started."""
+
+    @abstractmethod
+    def interrupt(self, job_id: str) -> None:
+        """Stop a job that runs."""
 
     @abstractmethod
     def task_name(self, case: str) -> str:
@@ -189,6 +211,16 @@ class Harness(ABC):
         if self._client is not None:
             self._client.stop()
 
+    def run(self, call: EnqueueCall) -> Job:
+        """Set a scenario off: enqueue, then do to the job what the call says."""
+        job = self.publish(call.case, *call.args, **call.options)
+        if call.then == "cancel":
+            self.cancel(job.id)
+        elif call.then == "stop":
+            self.wait_for_note(job.id)
+            self.interrupt(job.id)
+        return job
+
     # --- what the scenarios ask ---------------------------------------------------------------------
     def notes(self, job_id: str, what: str | None = None) -> list[Mapping[str, Any]]:
         """What the job's code told about itself."""
@@ -217,6 +249,16 @@ class Harness(ABC):
         wait_for(complete, timeout, f"{count} attempts of {job_id}", lambda: self.explain(job_id))
         return self.process_spans(job_id)
 
+    def wait_for_whole_trace(self, trace_id: str, timeout: float = 15.0) -> list[Span]:
+        """Wait until no span of a trace has a parent that is still missing."""
+        wait_for(
+            lambda: not dangling(self.receiver.trace(trace_id)),
+            timeout,
+            "every parent has arrived",
+            lambda: draw(self.receiver.trace(trace_id)) + "\n" + self.explain(),
+        )
+        return self.receiver.trace(trace_id)
+
     def fence(self) -> None:
         """Let one more job pass: what was on its way before it has arrived."""
         job = self.publish("ok")
@@ -235,8 +277,3 @@ class Harness(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def about(span: Span) -> str:
-    """The job a span is about."""
-    return str(span.attributes.get(MESSAGE_ID, ""))

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from support import procfs
+from support.reaper import RUN, run_mark
 from support.wait import NotInTimeError, wait_for
 
 MARK = "TASKQUEUE_TEST_MARK"
@@ -56,7 +57,7 @@ class RealProcess:
         with log.open("ab") as output:
             self.popen = subprocess.Popen(  # noqa: S603 - the tests' own commands
                 self.argv,
-                env={**env, MARK: self._mark},
+                env={**env, MARK: self._mark, RUN: run_mark()},
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 pass_fds=pass_fds,

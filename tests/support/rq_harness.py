@@ -51,4 +51,12 @@ class RQHarness(Harness):
 
     def task_name(self, case: str) -> str:
         """Jobs are named after their function."""
-        return f"support.apps.rq_jobs.{case}"
+        return case if "." in case else f"support.apps.rq_jobs.{case}"
+
+    def cancel(self, job_id: str) -> None:
+        """No worker hears of a cancelled job."""
+        raise NotImplementedError
+
+    def interrupt(self, job_id: str) -> None:
+        """The stop command."""
+        self.client.call("stop_job", job_id, request=None)

@@ -38,7 +38,7 @@ def _options(given: Options) -> dict[str, Any]:
 
 def publish(case: str, args: Sequence[Any] = (), how: str = "enqueue", **options: Any) -> str:
     """Enqueue one job; return its id."""
-    function = getattr(rq_jobs, case)
+    function = case if how == "by_name" else getattr(rq_jobs, case)
     rq_options = _options(options)
     if how == "enqueue_call":
         return queue.enqueue_call(function, args=tuple(args), **rq_options).id

@@ -99,6 +99,13 @@ def run_over_caught() -> str:
     return "never"
 
 
+def run_over_once() -> str:
+    """Run into the timeout the first time."""
+    if attempt() == 0:
+        time.sleep(30)
+    return "second time"
+
+
 # --- violent ends -----------------------------------------------------------------------------------
 def kill_self(signal_name: str = "SIGKILL") -> None:
     """End this process by a signal."""

@@ -1,0 +1,199 @@
+"""What a scenario must have left behind: one comparison per attempt, whole and exact."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from otel_taskqueue import semconv
+from support.harness import Harness, Job
+from support.otlp import Span
+from support.otlp.tree import assert_no_dangling_parents
+
+from conformance.scenarios import Attempt, Scenario
+
+WAIT_AT_MOST = 0.9  # seconds; every delay that a scenario asks for is longer
+
+
+def check(harness: Harness, scenario: Scenario, job: Job) -> None:
+    """Everything that is promised about the attempts of one job."""
+    expected = [_expected(harness, scenario, number) for number in range(len(scenario.attempts))]
+    spans = harness.wait_for_attempts(job.id, len(expected))
+    harness.wait_for_whole_trace(job.reply.trace_id)
+    harness.fence()
+    spans = harness.process_spans(job.id)
+    explanation = f"\n{scenario.name}\n{harness.explain(job.id)}"
+    outcomes = [span.attributes.get(semconv.TASK_OUTCOME) for span in spans]
+    assert outcomes == [attempt.outcome for attempt in scenario.attempts], explanation
+    seen = [_seen(harness, scenario, job, spans, number) for number in range(len(spans))]
+    assert seen == expected, explanation
+    check_sends(harness, scenario, job, spans, explanation)
+    assert_no_dangling_parents(harness.receiver.trace(job.reply.trace_id))
+    for span, attempt in zip(spans, scenario.attempts, strict=True):
+        check_times(span, attempt, job, explanation)
+
+
+def _expected(harness: Harness, scenario: Scenario, index: int) -> dict[str, Any]:
+    attempt = scenario.attempts[index]
+    call = scenario.calls[harness.room]
+    return {
+        "name": f"process {harness.task_name(call.case)}",
+        "kind": "CONSUMER",
+        "scope": semconv.SCOPE,
+        "service": harness.worker_service,
+        "status": attempt.status,
+        "error.type": attempt.error_type_in(harness.room),
+        "exceptions": attempt.recorded if _has_exception(harness, attempt) else 0,
+        "retry": _expected_retry(harness, attempt),
+        "exit": attempt.exit,
+        "parent": "the send span",
+        "links": [] if index == 0 else ["the attempt before"],
+        "seen inside the job": attempt.ran,
+        semconv.PROCESS_PID: "the process that ran it" if attempt.ran else "the worker",
+        semconv.MESSAGING_SYSTEM: harness.broker.system,
+        semconv.MESSAGING_OPERATION_NAME: "process",
+        semconv.MESSAGING_OPERATION_TYPE: "process",
+        semconv.MESSAGING_DESTINATION_NAME: harness.queue,
+        semconv.SYSTEM: harness.room,
+        semconv.TASK_NAME: harness.task_name(call.case),
+        semconv.TASK_ATTEMPT: attempt.number,
+        semconv.WORKER_NAME: harness.worker_name,
+        semconv.SERVER_ADDRESS: harness.broker.host,
+        semconv.SERVER_PORT: harness.broker.port,
+        semconv.REDELIVERED: attempt.redelivered or None,
+    }
+
+
+def _has_exception(harness: Harness, attempt: Attempt) -> bool:
+    """RQ reports a killed work-horse by its wait status, not by an exception."""
+    return not (harness.room == "rq" and attempt.outcome == "lost")
+
+
+def _expected_retry(harness: Harness, attempt: Attempt) -> dict[str, Any] | None:
+    if attempt.retried is None:
+        return None
+    # RQ's Retry without an interval runs the job again at once.
+    delay = attempt.retried if harness.room == "celery" or attempt.retried >= 1 else 0.0
+    return {"attempt": attempt.number + 1, "delay": delay}
+
+
+def _seen(
+    harness: Harness, scenario: Scenario, job: Job, spans: Sequence[Span], index: int
+) -> dict[str, Any]:
+    span = spans[index]
+    attributes = span.attributes
+    ran = harness.notes(job.id, "ran")
+    note = ran[index] if scenario.attempts[index].ran and index < len(ran) else None
+    return {
+        "name": span.name,
+        "kind": span.kind,
+        "scope": span.scope,
+        "service": span.service,
+        "status": span.status,
+        "error.type": _error_type(span, scenario.attempts[index].error_type_in(harness.room)),
+        "exceptions": len(span.named_events(semconv.EVENT_EXCEPTION)),
+        "retry": _seen_retry(span),
+        "exit": attributes.get(semconv.EXIT_SIGNAL, attributes.get(semconv.EXIT_CODE))
+        if scenario.attempts[index].exit is not None
+        else None,
+        "parent": _parent(harness, job, span),
+        "links": [_link(spans, link.span_id, index) for link in span.links],
+        "seen inside the job": note is not None and note["span_id"] == span.span_id,
+        semconv.PROCESS_PID: _whose_pid(harness, note, attributes),
+        **{key: attributes.get(key) for key in COMPARED},
+    }
+
+
+COMPARED = (
+    semconv.MESSAGING_SYSTEM,
+    semconv.MESSAGING_OPERATION_NAME,
+    semconv.MESSAGING_OPERATION_TYPE,
+    semconv.MESSAGING_DESTINATION_NAME,
+    semconv.SYSTEM,
+    semconv.TASK_NAME,
+    semconv.TASK_ATTEMPT,
+    semconv.WORKER_NAME,
+    semconv.SERVER_ADDRESS,
+    semconv.SERVER_PORT,
+    semconv.REDELIVERED,
+)
+
+
+def _error_type(span: Span, expected: str | None) -> str | None:
+    """The span's ``error.type``; where one of several is right, the expectation when it matches."""
+    seen = span.attributes.get(semconv.ERROR_TYPE)
+    return expected if expected and seen and re.fullmatch(expected, seen) else seen
+
+
+def _seen_retry(span: Span) -> dict[str, Any] | None:
+    events = span.named_events(semconv.EVENT_RETRY)
+    if not events:
+        return None
+    assert len(events) == 1, span
+    attributes = events[0].attributes
+    return {
+        "attempt": attributes.get(semconv.TASK_ATTEMPT),
+        "delay": round(attributes.get(semconv.RETRY_DELAY, -1.0), 1),
+    }
+
+
+def _parent(harness: Harness, job: Job, span: Span) -> str:
+    first = harness.send_spans(job.id)[0]
+    is_right = span.parent_id == first.span_id and span.trace_id == job.reply.trace_id
+    return "the send span" if is_right else span.parent_id
+
+
+def _link(spans: Sequence[Span], span_id: str, index: int) -> str:
+    return "the attempt before" if index and span_id == spans[index - 1].span_id else span_id
+
+
+def _whose_pid(harness: Harness, note: Mapping[str, Any] | None, attributes: Any) -> object:
+    pid = attributes.get(semconv.PROCESS_PID)
+    if note is not None and pid == note["pid"]:
+        return "the process that ran it"
+    assert harness.worker is not None
+    return "the worker" if pid == harness.worker.pid else pid
+
+
+def check_sends(
+    harness: Harness, scenario: Scenario, job: Job, spans: Sequence[Span], explanation: str
+) -> None:
+    """One send span below the request, and one below each attempt that asked for another."""
+    sends = harness.send_spans(job.id)
+    asked = [
+        span.span_id
+        for span, attempt in zip(spans, scenario.attempts, strict=True)
+        if attempt.retried is not None
+    ]
+    parents = [send.parent_id for send in sends]
+    assert parents == [job.reply.span_id, *asked], explanation
+    name = f"send {harness.task_name(scenario.calls[harness.room].case)}"
+    first = {
+        "name": name,
+        "status": "UNSET",
+        semconv.MESSAGING_SYSTEM: harness.broker.system,
+        semconv.MESSAGING_OPERATION_NAME: "send",
+        semconv.MESSAGING_OPERATION_TYPE: "send",
+        semconv.MESSAGING_DESTINATION_NAME: harness.queue,
+        semconv.SYSTEM: harness.room,
+        semconv.SERVER_ADDRESS: harness.broker.host,
+        semconv.SERVER_PORT: harness.broker.port,
+    }
+    for send in sends:
+        seen = {"name": send.name, "status": send.status}
+        seen |= {key: send.attributes.get(key) for key in first if key not in seen}
+        assert seen == first, explanation
+
+
+def check_times(span: Span, attempt: Attempt, job: Job, explanation: str) -> None:
+    """Start and end are in order, and the queue wait is free of the delays asked for."""
+    assert job.reply.started <= span.start <= span.end, explanation
+    if attempt.outcome == "expired":
+        assert span.start == span.end, explanation
+    wait = span.attributes.get(semconv.TASK_WAIT)
+    if not attempt.ran:
+        return
+    assert wait is not None, explanation
+    # What a redelivered message waited for includes the run of the attempt that was lost.
+    assert 0 <= wait < (WAIT_AT_MOST if not attempt.redelivered else 30), explanation
