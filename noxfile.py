@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nox
+from uv import find_uv_bin
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv"
@@ -132,12 +133,14 @@ def _selection(row: Row) -> list[str]:
 
 def _make_environment(session: nox.Session, row: Row, interpreter: str, folder: Path) -> None:
     held = folder.parent / f"held-{row.library}.txt"
-    session.run("uv", "venv", "--quiet", "--clear", "--python", interpreter, str(folder), external=True)
+    session.run(
+        find_uv_bin(), "venv", "--quiet", "--clear", "--python", interpreter, str(folder), external=True
+    )
     pins = [pin for pin in _pins() if pin.partition("==")[0] not in FAMILY[row.library]]
     held.write_text("\n".join(pins))
     wanted = WITH[row.library].format(row.version)
     session.run(
-        *("uv", "pip", "install", "--quiet", "--python", str(folder / "bin" / "python")),
+        *(find_uv_bin(), "pip", "install", "--quiet", "--python", str(folder / "bin" / "python")),
         *("--constraint", str(held), "--group", "test", "--editable", ".[celery,rq]", wanted),
         external=True,
     )
