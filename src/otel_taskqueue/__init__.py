@@ -1,4 +1,4 @@
-"""otel-taskqueue: each job of Celery and RQ as one trace, from the call that enqueued it to its last attempt."""
+"""Each job of Celery and RQ as one trace, from the call that enqueued it to its last attempt."""
 
 from __future__ import annotations
 

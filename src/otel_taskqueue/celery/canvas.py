@@ -41,5 +41,5 @@ def _batch(canvas: Any, label: str) -> batch.Sent:
 
 def _count(canvas: Any) -> int | None:
     """How many messages the call sends, as far as the canvas itself knows."""
-    tasks = getattr(canvas, "tasks", None)
-    return len(tasks) if isinstance(tasks, (list, tuple)) else None
+    tasks: Any = getattr(canvas, "tasks", None)
+    return len(tasks) if hasattr(tasks, "__len__") else None

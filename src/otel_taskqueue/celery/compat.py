@@ -38,9 +38,9 @@ def apps() -> list[Any]:
 def renew_senders() -> None:
     """Drop each application's cached sender, so that the next publish makes one by today's patches."""
     for app in apps():
-        amqp = vars(app).get("amqp")
+        amqp = app.__dict__.get("amqp")
         if amqp is not None:
-            vars(amqp).pop("send_task_message", None)
+            amqp.__dict__.pop("send_task_message", None)
 
 
 def unwrap(error: BaseException) -> BaseException:

@@ -55,8 +55,8 @@ def _on_unknown(
     sender: Any = None,
     message: Any = None,
     name: str = "",
-    id: str = "",
-    **_: Any,  # noqa: A002
+    id: str = "",  # noqa: A002  the signal names it so
+    **_: Any,
 ) -> None:
     """A message for a task that this worker does not know."""
     raised = Raised("celery.exceptions.NotRegistered", f"{name!r} is not registered in this worker")
@@ -65,11 +65,15 @@ def _on_unknown(
 
 def _on_rejected(sender: Any = None, message: Any = None, exc: Any = None, **_: Any) -> None:
     """A message that is no task, or one that cannot be made into a request."""
-    headers = getattr(message, "headers", None) or {}
+    headers: dict[str, Any] = getattr(message, "headers", None) or {}
     raised = failure.raised(exc) if exc is not None else None
     description = "" if raised else "the message is no task message"
     verdict = Verdict(Outcome.REJECTED, raised, description=description)
     _report(sender, message, headers.get("task") or "unknown", headers.get("id") or "", verdict)
+
+
+def _no_verdict(_error: BaseException) -> None:
+    """Nothing runs here that could raise."""
 
 
 def _report(consumer: Any, message: Any, name: str, job_id: str, verdict: Verdict) -> None:
@@ -77,7 +81,8 @@ def _report(consumer: Any, message: Any, name: str, job_id: str, verdict: Verdic
     if telemetry is None or not delivery.reports(telemetry):
         return
     with Guarded("verdict"):
-        carrier = _carrier.select(message.headers or {})
+        headers: dict[str, Any] = message.headers or {}
+        carrier = _carrier.select(headers)
         app = consumer.app
         job = JobView(
             library=semconv.CELERY,
@@ -85,8 +90,8 @@ def _report(consumer: Any, message: Any, name: str, job_id: str, verdict: Verdic
             task=str(name),
             id=str(job_id),
             queue=_job.queue_of_delivery(app, message.delivery_info or {}),
-            attempt=((message.headers or {}).get("retries") or 0) + 1,
+            attempt=(headers.get("retries") or 0) + 1,
             worker=consumer.hostname,
         )
-        attempt = open_attempt(telemetry, Incoming(job, carrier, judge=lambda _error: None))
+        attempt = open_attempt(telemetry, Incoming(job, carrier, judge=_no_verdict))
         delivery.alone(attempt, verdict, time.time_ns())

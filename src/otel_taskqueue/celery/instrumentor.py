@@ -1,4 +1,4 @@
-"""The door of the Celery room: one table of patches, applied by `instrument()`, restored by `uninstrument()`."""
+"""The door of the Celery room: one table of patches, applied by `instrument()` and restored."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class CeleryInstrumentor(BaseInstrumentor):
             events.connect(telemetry)
             boot.started_late(telemetry)
 
-    def _uninstrument(self, **kwargs: Any) -> None:
+    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002  the base class hands them on
         with Guarded("uninstrument celery"):
             if self._patches is not None:
                 self._patches.restore()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from otel_taskqueue import semconv
 from otel_taskqueue.core import carrier as _carrier
@@ -85,7 +85,7 @@ def of_request(
     worker: str | None,
 ) -> JobView:  # fmt: skip
     """The job in a request, in the worker's parent or in the process that runs it."""
-    delivery = request.get("delivery_info") or {}
+    delivery: Mapping[str, Any] = request.get("delivery_info") or {}
     eta = request.get("eta")
     return JobView(
         library=semconv.CELERY,
@@ -108,9 +108,9 @@ def carrier_of(request: Mapping[str, Any]) -> dict[str, str]:
     """The carrier in a request; protocol 1 and old versions of peers nest it in ``headers``."""
     found = _carrier.select(request)
     if not found:
-        nested = request.get("headers")
+        nested: Any = request.get("headers")
         if isinstance(nested, dict):
-            found = _carrier.select(nested)
+            found = _carrier.select(cast("dict[str, object]", nested))
     return found
 
 

@@ -13,7 +13,7 @@ from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.lifecycle import Incoming, Processing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from otel_taskqueue.core.telemetry import Telemetry
 
@@ -53,7 +53,7 @@ def traced(tracer_: Tracer, run: Callable[..., Any]) -> Callable[..., Any]:
 
     def trace_attempt(uuid: str, args: Any, kwargs: Any, request: Any = None) -> Any:
         # Taken out here, whatever happens after: Celery would copy it into a retry's headers.
-        serial = request.pop(semconv.SERIAL, None) if isinstance(request, dict) else None
+        serial: int | None = request.pop(semconv.SERIAL, None) if request else None
         with Processing(telemetry, _incoming, tracer_, uuid, args, kwargs, request, serial) as attempt:
             result = run(uuid, args, kwargs, request)
             with Guarded("verdict", leaving=True):
@@ -95,7 +95,7 @@ def _incoming(
     tracer_: Tracer, uuid: str, args: Any, kwargs: Any, request: MutableMapping[str, Any] | None,
     serial: int | None,
 ) -> Incoming:  # fmt: skip
-    found = request if request is not None else {}
+    found: Mapping[str, Any] = request if request is not None else {}
     found = {**found, "id": uuid} if "id" not in found else found
     settings = tracer_.telemetry.settings
     if settings.capture_arguments and "argsrepr" not in found:

@@ -31,8 +31,9 @@ def prefer_ours() -> None:
 
         if not Settings.load().take_over or sdk_disabled() or not compat.usable():
             return
-        if not hasattr(BaseDistro.load_instrumentor, "__otel_taskqueue__"):
-            BaseDistro.load_instrumentor = _passing_over(BaseDistro.load_instrumentor)  # type: ignore[method-assign]
+        distro: Any = BaseDistro
+        if not hasattr(distro.load_instrumentor, "__otel_taskqueue__"):
+            distro.load_instrumentor = _passing_over(distro.load_instrumentor)
 
 
 def allowed(settings: Settings) -> bool:

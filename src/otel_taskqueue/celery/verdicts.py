@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from otel_taskqueue.celery import job as _job
 from otel_taskqueue.celery.compat import unwrap
 from otel_taskqueue.core import failure
 from otel_taskqueue.core.failure import SUCCESS, Again, Exit, Raised, Verdict
 from otel_taskqueue.semconv import Outcome
-
-if TYPE_CHECKING:
-    from billiard.einfo import ExceptionInfo
 
 _SOFT_LIMIT = "SoftTimeLimitExceeded"
 #: What gevent and eventlet raise in the greenlet at a hard time limit.
@@ -29,10 +26,7 @@ def of_result(task: Any, result: Any) -> Verdict:
     info = result[1]
     if info is None:
         return SUCCESS
-    error = unwrap(info.retval) if isinstance(info.retval, BaseException) else None
-    if error is None:
-        return Verdict(Outcome.FAILURE) if info.state == "FAILURE" else SUCCESS
-    return of_state(task, info.state, error, getattr(result[0], "traceback", None))
+    return of_state(task, info.state, unwrap(info.retval), getattr(result[0], "traceback", None))
 
 
 def of_state(task: Any, state: str, error: BaseException, stacktrace: str | None) -> Verdict:
@@ -49,7 +43,8 @@ def of_state(task: Any, state: str, error: BaseException, stacktrace: str | None
 def of_failure(task: Any, error: BaseException, stacktrace: str | None = None) -> Verdict:
     """An exception that ended the attempt: expected (``throws``), a time limit, or a failure."""
     raised = failure.raised(error, stacktrace)
-    if isinstance(error, tuple(getattr(task, "throws", None) or ())):
+    expected: tuple[type[BaseException], ...] = tuple(getattr(task, "throws", None) or ())
+    if expected and isinstance(error, expected):
         return Verdict(Outcome.FAILURE, raised, error=False, record=False)
     if type(error).__name__ == _SOFT_LIMIT:
         return Verdict(Outcome.TIMEOUT, raised, description="soft time limit exceeded")
@@ -58,7 +53,7 @@ def of_failure(task: Any, error: BaseException, stacktrace: str | None = None) -
 
 def of_retry(retry: Any) -> Verdict:
     """`Task.retry`, by hand or automatic; a soft time limit stays a timeout when it is retried."""
-    cause = getattr(retry, "exc", None)
+    cause: Any = getattr(retry, "exc", None)
     reason = f"{type(cause).__name__}: {failure.message_of(cause)}" if cause else str(retry)
     again = Again(_delay(getattr(retry, "when", None)), reason)
     if type(cause).__name__ == _SOFT_LIMIT:
@@ -72,10 +67,10 @@ def of_reject(reject: Any) -> Verdict:
     """`Reject`: back to the queue, or dropped for good."""
     if reject.requeue:
         return Verdict(Outcome.REJECTED, error=False)
-    reason = reject.reason
+    reason: Any = reject.reason
     if isinstance(reason, BaseException):
         return Verdict(Outcome.REJECTED, failure.raised(reason), record=False)
-    name = failure.qualified_name(type(reject))
+    name = "celery.exceptions.Reject"
     return Verdict(Outcome.REJECTED, Raised(name, str(reason or "rejected")), record=False)
 
 
@@ -100,7 +95,7 @@ def of_exit(error: SystemExit) -> Verdict:
     return Verdict(Outcome.LOST, failure.raised(error), exit=Exit(code=code))
 
 
-def of_lost(einfo: ExceptionInfo | Any, again: Again | None, *, oom: bool) -> Verdict:
+def of_lost(einfo: Any, again: Again | None, *, oom: bool) -> Verdict:
     """`WorkerLostError`: the child died; its signal or exit code is in billiard's message."""
     error = unwrap(einfo.exception)
     if isinstance(error, SystemExit):

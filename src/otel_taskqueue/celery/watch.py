@@ -3,6 +3,8 @@
 The request class that `create_request_cls` returns is extended, so custom requests and strategies
 are covered. Each method calls Celery's own exactly once, outside of our guard.
 """
+# The base class is Celery's untyped Request.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from otel_taskqueue.core.lifecycle import Incoming
 from otel_taskqueue.semconv import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from otel_taskqueue.core.attempts import Attempt
     from otel_taskqueue.core.telemetry import Telemetry
@@ -48,7 +50,10 @@ def request_class(telemetry: Telemetry) -> Callable[[Callable[..., Any]], Callab
     return wrapper
 
 
-class Watched:
+_Request: Any = object  # in truth whatever class `create_request_cls` returned
+
+
+class Watched(_Request):
     """Stands before Celery's own `Request` in the method resolution order."""
 
     otel_telemetry: Telemetry
@@ -58,6 +63,7 @@ class Watched:
     otel_oom_kills: int | None = None
 
     def execute_using_pool(self: Any, pool: Any, **kwargs: Any) -> Any:
+        """Hand the attempt to the pool, with a serial of ours."""
         with Guarded("watch"):
             _begin(self)
         try:
@@ -68,16 +74,18 @@ class Watched:
             raise
 
     def on_accepted(self: Any, pid: int, time_accepted: float) -> Any:
+        """A process has taken the attempt."""
         with Guarded("watch"):
             attempt = self.otel_attempt
             if attempt is not None:
                 attempt.accepted = time.time_ns()
                 attempt.incoming = attempt.incoming._replace(pid=pid)
-        return super().on_accepted(pid, time_accepted)  # type: ignore[misc]
+        return super().on_accepted(pid, time_accepted)
 
     def on_success(self: Any, failed__retval__runtime: Any, **kwargs: Any) -> Any:
+        """The process returned: the span as the child ended it stands."""
         failed = failed__retval__runtime[0]
-        result = super().on_success(failed__retval__runtime, **kwargs)  # type: ignore[misc]
+        result = super().on_success(failed__retval__runtime, **kwargs)
         if not failed and self.otel_attempt is not None:
             arbiter.report(self.otel_attempt, SUCCESS)
         return result
@@ -85,60 +93,67 @@ class Watched:
     def on_failure(
         self: Any,
         exc_info: Any,
-        send_failed_event: bool = True,
+        send_failed_event: bool = True,  # noqa: FBT001, FBT002  Celery's signature
         return_ok: bool = False,  # noqa: FBT001, FBT002
     ) -> Any:
+        """The attempt failed: told by the child (`return_ok`), or found out by the parent."""
         if return_ok:
             try:
-                return super().on_failure(exc_info, send_failed_event, return_ok)  # type: ignore[misc]
+                return super().on_failure(exc_info, send_failed_event, return_ok)
             finally:
                 _conclude(self, exc_info, reported=True)
         with _below_attempt(self):
             try:
-                return super().on_failure(exc_info, send_failed_event, return_ok)  # type: ignore[misc]
+                return super().on_failure(exc_info, send_failed_event, return_ok)
             finally:
                 _conclude(self, exc_info, reported=False)
 
     def on_timeout(self: Any, soft: bool, timeout: float) -> Any:  # noqa: FBT001
+        """A time limit; the hard one is final."""
         if soft:
-            return super().on_timeout(soft, timeout)  # type: ignore[misc]
+            return super().on_timeout(soft, timeout)
         with _below_attempt(self):
             try:
-                return super().on_timeout(soft, timeout)  # type: ignore[misc]
+                return super().on_timeout(soft, timeout)
             finally:
                 _overrule(self, verdicts.of_hard_limit, None, timeout)
 
     def reject(self: Any, requeue: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """The message goes back: its next run is linked to this one."""
         if requeue and self.otel_attempt is not None and not self.acknowledged:
             with Guarded("watch"):
                 _redelivered.remember(self.id, arbiter.span_context(self.otel_attempt))
-        return super().reject(requeue)  # type: ignore[misc]
+        return super().reject(requeue)
 
     def _announce_revoked(self: Any, reason: str, terminated: bool, signum: Any, expired: bool) -> Any:  # noqa: FBT001
+        """Revoked or expired, before the start or during the run."""
         with Guarded("watch"):
             if self.otel_attempt is None:
                 _begin(self)
         with _below_attempt(self):
             try:
-                return super()._announce_revoked(reason, terminated, signum, expired)  # type: ignore[misc]
+                return super()._announce_revoked(reason, terminated, signum, expired)
             finally:
                 _overrule(self, _revoked, signum, expired)
 
     def _announce_cancelled(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """Cold shutdown, or the connection to the broker was lost."""
         with _below_attempt(self):
             try:
-                return super()._announce_cancelled(*args, **kwargs)  # type: ignore[misc]
+                return super()._announce_cancelled(*args, **kwargs)
             finally:
                 _overrule(self, _cancelled)
 
     def _retry_worker_lost(self: Any, exc: Any, exc_info: Any) -> Any:
-        retried = super()._retry_worker_lost(exc, exc_info)  # type: ignore[misc]
+        """Celery 5.7 publishes the next attempt in the name of the dead child."""
+        retried = super()._retry_worker_lost(exc, exc_info)
         if retried:
             self.otel_again = Again(self.task.default_retry_delay, str(exc))
         return retried
 
     def _success_was_stored(self: Any) -> Any:
-        found = super()._success_was_stored()  # type: ignore[misc]
+        """Celery 5.7 asks whether the child died after its work was done."""
+        found = super()._success_was_stored()
         self.otel_success_stored = bool(found)
         return found
 
@@ -215,7 +230,7 @@ def _overrule(request: Any, verdict: Callable[..., Verdict], *args: Any) -> None
 
 
 @contextmanager
-def _below_attempt(request: Any) -> Iterator[None]:
+def _below_attempt(request: Any) -> Generator[None]:
     """What Celery does on behalf of the attempt (errbacks, a retry) belongs below its span."""
     token = None
     with Guarded("watch"):

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Sent(NamedTuple):
-    """A batch: ``label`` names the call, ``count`` its messages (None: the caller cannot know)."""
+    """A batch: ``label`` names the call, ``messages`` their number (None: the caller cannot know)."""
 
     library: str
     broker: Broker
     label: str
-    count: int | None
+    messages: int | None
     kind: SpanKind = SpanKind.CLIENT
     queue: str | None = None
 
@@ -91,8 +91,8 @@ def _attributes(sent: Sent) -> dict[str, Any]:
         semconv.MESSAGING_OPERATION_TYPE: semconv.OPERATION_TYPE_SEND,
         semconv.SYSTEM: sent.library,
     }
-    if sent.count is not None:
-        found[semconv.MESSAGING_BATCH_COUNT] = sent.count
+    if sent.messages is not None:
+        found[semconv.MESSAGING_BATCH_COUNT] = sent.messages
     if sent.queue is not None:
         found[semconv.MESSAGING_DESTINATION_NAME] = sent.queue
     if sent.broker.address is not None:

@@ -56,6 +56,7 @@ class Verdict(NamedTuple):
 
     @property
     def is_error(self) -> bool:
+        """Whether the span gets the status ERROR."""
         return self.outcome in ERRORS if self.error is None else self.error
 
     @property

@@ -89,6 +89,7 @@ class Applied:
         self._owned = owned
 
     def restore(self) -> None:
+        """Switch off, and give the name back unless somebody has wrapped over it."""
         self._replacement.__otel_taskqueue_active__[0] = False
         if self._owner.__dict__.get(self._name) is not self._replacement:
             return
@@ -103,10 +104,10 @@ def replace(module: ModuleType, patch: Patch) -> Applied | None:
     *parents, name = patch.path.split(".")
     owner: Any = module
     for parent in parents:
-        owner = getattr(owner, parent, _ABSENT)
+        owner: Any = getattr(owner, parent, _ABSENT)
         if owner is _ABSENT:
             return None
-    original = getattr(owner, name, _ABSENT)
+    original: Any = getattr(owner, name, _ABSENT)
     if original is _ABSENT:
         return None
     marker = getattr(original, "__otel_taskqueue_active__", None)

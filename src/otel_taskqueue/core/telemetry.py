@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import trace
 from opentelemetry._logs import get_logger
@@ -79,16 +79,19 @@ def make(**options: Any) -> Telemetry:
 
 
 def _settings(options: dict[str, Any]) -> Settings:
-    given = options.get("settings")
+    given: Any = options.get("settings")
     if isinstance(given, Settings):
         return given
     single = {key: value for key, value in options.items() if key not in _OBJECTS and key != "settings"}
-    return Settings.load(**{**(given or {}), **single})
+    return Settings.load(**cast("dict[str, Any]", given or {}), **single)
 
 
 def _matcher(patterns: tuple[str, ...]) -> Callable[[str], bool]:
     if not patterns:
         return lambda _task: False
-    return functools.lru_cache(maxsize=1024)(
-        lambda task: any(fnmatch.fnmatchcase(task, pattern) for pattern in patterns)
-    )
+
+    @functools.lru_cache(maxsize=1024)
+    def excluded(task: str) -> bool:
+        return any(fnmatch.fnmatchcase(task, pattern) for pattern in patterns)
+
+    return excluded

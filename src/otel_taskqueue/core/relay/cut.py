@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otel_taskqueue import semconv
 from otel_taskqueue.core.relay import frames
@@ -43,10 +43,14 @@ def _shorten(value: Any, length: int, items: int) -> Any:
     if isinstance(value, (str, bytes)):
         return value[:length]
     if isinstance(value, dict):
-        kept = sorted(value.items(), key=lambda item: not item[0].startswith(_OURS))[: max(items, 24)]
+        kept = sorted(cast("dict[str, Any]", value).items(), key=lambda item: not item[0].startswith(_OURS))[
+            : max(items, 24)
+        ]
         return {key[: max(length, 64)]: _shorten(item, length, items) for key, item in kept}
     if isinstance(value, list):  # events and links: the newest tell how it ended
-        return [_shorten(item, length, items) for item in (value[-items:] if items else [])]
+        return [
+            _shorten(item, length, items) for item in (cast("list[Any]", value)[-items:] if items else [])
+        ]
     if isinstance(value, tuple):
-        return tuple([_shorten(item, length, items) for item in value])
+        return tuple([_shorten(item, length, items) for item in cast("tuple[Any, ...]", value)])
     return value

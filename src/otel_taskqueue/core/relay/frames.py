@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -39,17 +39,22 @@ STATUS: Final = 13
 DESCRIPTION: Final = 14
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any) -> Any:  # noqa: PLR0911  one return a kind
     """The same value in exact built-in types."""
     if type(value) in _EXACT:
         return value
-    for kind in (str, int, float, bytes):
-        if isinstance(value, kind):
-            return kind.__str__(value) if kind is str else kind(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, Sequence):
-        return tuple([plain(item) for item in value])
+        return tuple([plain(item) for item in cast("Sequence[Any]", value)])
     return str(value)
 
 
@@ -103,14 +108,16 @@ def unpack_span(packed: Sequence[Any], resource: Resource) -> ReadableSpan:
     """The ReadableSpan of a tuple, with the given resource."""
     (name, context, parent, kind, scope, start, end, attributes, dropped, events, dropped_events,
      links, dropped_links, status, description) = packed  # fmt: skip
+    rebuilt: list[Any] = [_event(*event) for event in events]
+    linked: list[Any] = [_link(*link) for link in links]
     return ReadableSpan(
         name=name,
         context=unpack_context(context),
         parent=unpack_context(parent),
         resource=resource,
         attributes=_bounded(attributes, dropped),
-        events=_bounded_list([_event(*event) for event in events], dropped_events),
-        links=_bounded_list([_link(*link) for link in links], dropped_links),
+        events=_bounded_list(rebuilt, dropped_events),
+        links=_bounded_list(linked, dropped_links),
         kind=_KINDS[kind],
         instrumentation_scope=unpack_scope(scope),
         status=Status(_STATUSES[status], description),
@@ -119,11 +126,11 @@ def unpack_span(packed: Sequence[Any], resource: Resource) -> ReadableSpan:
     )
 
 
-def pack_scope(scope: InstrumentationScope | None) -> tuple[Any, ...] | None:
+def pack_scope(scope: Any) -> tuple[Any, ...] | None:
     """An instrumentation scope as a tuple."""
     if scope is None:
         return None
-    attributes = getattr(scope, "attributes", None)
+    attributes: Mapping[str, Any] | None = getattr(scope, "attributes", None)
     return (scope.name, scope.version, scope.schema_url, plain_attributes(attributes))
 
 
@@ -170,7 +177,8 @@ def _bounded(attributes: dict[str, Any], dropped: int) -> Mapping[str, Any]:
 def _bounded_list(items: list[Any], dropped: int) -> Sequence[Any]:
     if not dropped:
         return items
-    bounded = BoundedList.from_seq(None, items)
+    bounded = cast("Any", BoundedList)(None)
+    bounded.extend(items)
     bounded.dropped = dropped
     return bounded
 

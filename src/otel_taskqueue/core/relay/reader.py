@@ -16,7 +16,6 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.sdk.trace import TracerProvider
 
 from otel_taskqueue.core import attempts
 from otel_taskqueue.core.guard import Guarded
@@ -47,7 +46,7 @@ class Reader:
         self.pipelines = pipelines
         self.dropped: Counter[str] = Counter()
         self.owner = os.getpid()
-        self._signals = ["traces" if isinstance(p.provider, TracerProvider) else "logs" for p in pipelines]
+        self._signals = [pipeline.signal for pipeline in pipelines]
         self._spans = self._signals.index("traces") if "traces" in self._signals else -1
         self._outlets = Outlets(pipelines, self._signals)
         self._data: deque[tuple[int, int, bytes]] = deque()

@@ -74,7 +74,7 @@ def relay(pipelines: Sequence[Pipeline]) -> None:
 def relay_last(pipelines: Sequence[Pipeline]) -> None:
     """Move our relay behind processors that the application added in the child."""
     for pipeline in pipelines:
-        processors = providers.processors_of(pipeline.provider) or ()
+        processors: tuple[Any, ...] = providers.processors_of(pipeline.provider) or ()
         ours = [p for p in processors if isinstance(p, (RelaySpanProcessor, RelayLogRecordProcessor))]
         if ours and processors[-1] is not ours[-1]:
             providers.put_processors(pipeline.provider, (*_without(processors, ours), *ours))

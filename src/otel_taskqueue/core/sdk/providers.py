@@ -41,7 +41,13 @@ class Pipeline(NamedTuple):
     own: tuple[Any, ...]
 
     @property
+    def signal(self) -> str:
+        """``traces`` or ``logs``."""
+        return "traces" if isinstance(self.provider, TracerProvider) else "logs"
+
+    @property
     def resource(self) -> Resource:
+        """The resource of the provider in this process."""
         return self.provider.resource
 
 
