@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from otel_taskqueue import settings as _settings
-from otel_taskqueue.celery import boot, canvas, compat, events, publish, run, takeover, watch
+from otel_taskqueue.celery import boot, canvas, compat, events, logs, publish, run, takeover, watch
 from otel_taskqueue.core import telemetry as _telemetry
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.patch import Patch, Patches
@@ -78,6 +78,7 @@ def table(telemetry: Telemetry) -> list[Patch]:
         Patch("celery.concurrency.prefork", "process_destructor", boot.child_end(telemetry)),
         Patch("celery.worker.worker", "WorkController.start", boot.worker_start(telemetry)),
         Patch("celery.apps.worker", "_reload_current_worker", boot.before_reload(telemetry)),
+        Patch("celery.app.log", "Logging.setup_logging_subsystem", logs.after_setup(telemetry)),
         Patch("celery.beat", "Service.start", boot.beat_start(telemetry)),
         Patch("celery.backends.base", "Backend.store_result", boot.bookkeeping(telemetry)),
         Patch("celery.backends.base", "Backend._call_task_errbacks", boot.errbacks(telemetry)),

@@ -26,8 +26,8 @@ LOG: Final = 4
 DROPPED: Final = 5
 
 _EXACT: Final = frozenset({str, int, float, bool, bytes, type(None)})
-_STATUSES: Final = tuple(StatusCode)
-_KINDS: Final = tuple(SpanKind)
+_STATUSES: Final[tuple[StatusCode, ...]] = tuple(StatusCode)
+_KINDS: Final[tuple[SpanKind, ...]] = tuple(SpanKind)
 
 # Positions in a span's tuple that the parent changes when it judges.
 CONTEXT: Final = 1

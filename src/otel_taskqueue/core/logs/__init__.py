@@ -1,0 +1,1 @@
+"""Log records of jobs: which of them leave the process, and how."""
