@@ -26,8 +26,6 @@ LOG: Final = 4
 DROPPED: Final = 5
 
 _EXACT: Final = frozenset({str, int, float, bool, bytes, type(None)})
-_STATUSES: Final[tuple[StatusCode, ...]] = tuple(StatusCode)
-_KINDS: Final[tuple[SpanKind, ...]] = tuple(SpanKind)
 
 # Positions in a span's tuple that the parent changes when it judges.
 CONTEXT: Final = 1
@@ -118,9 +116,9 @@ def unpack_span(packed: Sequence[Any], resource: Resource) -> ReadableSpan:
         attributes=_bounded(attributes, dropped),
         events=_bounded_list(rebuilt, dropped_events),
         links=_bounded_list(linked, dropped_links),
-        kind=_KINDS[kind],
+        kind=SpanKind(kind),
         instrumentation_scope=unpack_scope(scope),
-        status=Status(_STATUSES[status], description),
+        status=Status(StatusCode(status), description),
         start_time=start,
         end_time=end,
     )
