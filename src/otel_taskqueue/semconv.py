@@ -75,6 +75,11 @@ PREVIOUS: Final = "taskqueue-previous"
 TRACEPARENT: Final = "traceparent"
 #: Key of the carrier in a copy of ``rq.job.Job.meta``.
 META_CARRIER: Final = "_otel"
+#: Keys which RQ's room keeps beside the carrier: what a worker's parent must not deserialise a payload for.
+CARRIER_TASK: Final = "taskqueue-task"
+CARRIER_ETA: Final = "taskqueue-eta"
+#: Field of an RQ job's hash with the span of its latest run, in traceparent form.
+JOB_RUN: Final = "_otel_run"
 #: Key of the per-job trace style in ``rq.job.Job.meta``.
 META_TRACE_STYLE: Final = "_otel_trace_style"
 #: Attribute of a Celery task class with its trace style.

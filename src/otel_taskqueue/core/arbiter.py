@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from otel_taskqueue.core.failure import Verdict
 
 
-def report(attempt: Attempt, verdict: Verdict) -> None:
+def report(attempt: Attempt, verdict: Verdict, *, reaped: bool = False) -> None:
     """The library says that the attempt ended by itself: the child's own span stands.
 
-    ``verdict`` serves when the child's word was lost on its way.
+    ``verdict`` serves when the child's word was lost on its way; ``reaped``: as in `overrule`.
     """
     if attempt.done:
         return
@@ -38,18 +38,21 @@ def report(attempt: Attempt, verdict: Verdict) -> None:
         if attempt.ended is not None:
             reader.release(attempt)
         else:
-            _judge(attempt, verdict)
+            _judge(attempt, verdict, wait=not reaped)
 
 
-def overrule(attempt: Attempt, verdict: Verdict) -> None:
-    """The library says how the attempt ended, whatever the child has said: it was killed or revoked."""
+def overrule(attempt: Attempt, verdict: Verdict, *, reaped: bool = False) -> None:
+    """The library says how the attempt ended, whatever the child has said: it was killed or revoked.
+
+    ``reaped``: the child is gone, so that what it has not said until now will never come.
+    """
     if attempt.done:
         return
     with Guarded("verdict", leaving=True):
         reader = delivery.reader()
         if reader is not None:
             reader.drain()
-        _judge(attempt, verdict)
+        _judge(attempt, verdict, wait=not reaped)
 
 
 def conclude_all(verdict: Verdict) -> None:

@@ -106,6 +106,26 @@ def leave_child(telemetry: Telemetry) -> None:
             exit.flush(telemetry)
 
 
+def bound_exit(telemetry: Telemetry) -> None:
+    """Give this process an end with a deadline, as far as it has an SDK."""
+    if "opentelemetry.sdk" not in sys.modules:
+        return
+    with Guarded("exit"):
+        from otel_taskqueue.core.sdk import exit  # noqa: A004, PLC0415  needs the SDK
+
+        exit.take_over(telemetry)
+
+
+def finish(telemetry: Telemetry) -> None:
+    """A worker's parent ends where no exit handler runs: forward and shut down within the deadline."""
+    if "opentelemetry.sdk" not in sys.modules:
+        return
+    with Guarded("exit", leaving=True):
+        from otel_taskqueue.core.sdk import exit  # noqa: A004, PLC0415  needs the SDK
+
+        exit.finish(telemetry)
+
+
 def context_of(started: bytes) -> SpanContext | None:
     """The span context in a child's announcement."""
     from otel_taskqueue.core.relay import frames  # noqa: PLC0415  needs the SDK
