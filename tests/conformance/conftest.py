@@ -37,6 +37,8 @@ class Workers:
             )
             self._current = (setting, harness)
             harness.start()
+            # The first job finds a child that has started: a spawned one takes seconds.
+            harness.fence()
         return self._current[1]
 
     def stop(self) -> None:

@@ -170,7 +170,11 @@ class Harness(ABC):
         self.worker = RealProcess(
             f"worker {self.worker_name}",
             [*prefix, *self.worker_command()],
-            env={**self.env(self.worker_service), **self.options.env},
+            env={
+                **self.env(self.worker_service),
+                "TASKQUEUE_TEST_ROLE": "worker",
+                **self.options.env,
+            },
             log=self.directory / "worker.log",
             cwd=self.directory,
         )

@@ -296,3 +296,12 @@ def plain(value: Any) -> Any:
     """Return what was given, without looking at the request."""
     with tracer.start_as_current_span("plain work"):
         return value
+
+
+if os.environ.get("TASKQUEUE_TEST_ROLE") == "worker":
+
+    @app.task(bind=True, name="support.apps.worker_only")
+    def worker_only(self: Task, value: Any) -> Any:
+        """Known to the worker alone."""
+        attempt(self)
+        return value

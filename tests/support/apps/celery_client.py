@@ -54,6 +54,12 @@ def publish_unserializable() -> str:
     return celery_app.ok.delay(object()).id
 
 
+def publish_to(url: str) -> str:
+    """Enqueue to another broker, without Celery's patience of several seconds."""
+    with app.connection_for_write(url) as connection:
+        return celery_app.ok.apply_async(connection=connection, retry=False).id
+
+
 def run_chain(cases: Sequence[str]) -> list[str]:
     """Enqueue a chain; ids in the order of their run."""
     first, *rest = cases
@@ -141,6 +147,7 @@ OPERATIONS = {
         publish,
         linked,
         publish_unserializable,
+        publish_to,
         run_chain,
         run_group,
         run_chord,

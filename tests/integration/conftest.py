@@ -1,0 +1,57 @@
+"""Workers for tests which need one of their own, or share one over a module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.celery_harness import CeleryHarness
+from support.harness import Harness, Options, rabbit_broker, redis_broker
+from support.otlp import Receiver
+from support.servers import RedisServer
+
+StartCelery = Callable[..., CeleryHarness]
+
+
+@pytest.fixture(scope="module")
+def celery(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CeleryHarness]:
+    """A prefork worker on Redis for the tests of one module."""
+    directory = tmp_path_factory.mktemp("celery")
+    with Receiver() as receiver:
+        harness = CeleryHarness(redis_broker(redis_server), receiver, directory, pool="prefork")
+        with harness:
+            yield harness
+
+
+@pytest.fixture
+def start_celery(
+    redis_server: RedisServer,
+    receiver: Receiver,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[StartCelery]:
+    """Start a worker for one test; it is gone afterwards whatever happens."""
+    started: list[Harness] = []
+
+    def start(
+        pool: str = "prefork",
+        *,
+        broker: str = "redis",
+        to: Receiver | None = None,
+        options: Options | None = None,
+    ) -> CeleryHarness:
+        where = redis_broker(redis_server)
+        if broker == "rabbitmq":
+            where = rabbit_broker(request.getfixturevalue("rabbit_server"), redis_server)
+        harness = CeleryHarness(where, to or receiver, tmp_path, pool=pool, options=options)
+        started.append(harness)
+        harness.start()
+        return harness
+
+    yield start
+    for harness in started:
+        harness.stop()
