@@ -188,7 +188,7 @@ def _reasons(node: Node) -> Iterator[str]:
 
 
 def seconds(nanoseconds: int) -> str:
-    """A duration as people say it: ``850 µs`` is ``0.9 ms``, then ``12 ms``, then ``1.25 s``."""
+    """A duration as people say it: ``0.9 ms``, ``12 ms``, ``1.25 s``."""
     milliseconds = nanoseconds / 1e6
     if milliseconds < 10:  # noqa: PLR2004  (one digit more where it matters)
         return f"{milliseconds:.1f} ms"

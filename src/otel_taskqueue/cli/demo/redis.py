@@ -78,7 +78,7 @@ def _start_private(children: Children, folder: Path, binary: str, origin: str) -
     # Given on standard input: a command line, with its password, can be read by every local user.
     config = f"bind 127.0.0.1\nport {port}\nrequirepass {password}\n"
     config += f'save ""\nappendonly no\ndir "{folder}"\n'
-    child = children.start("redis", [binary, "-"], env={}, stdin=subprocess.PIPE)
+    child = children.start("redis", [binary, "-"], env=os.environ, stdin=subprocess.PIPE)
     if child.process.stdin is not None:
         with child.process.stdin as pipe:
             pipe.write(config.encode())
