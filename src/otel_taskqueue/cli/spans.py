@@ -116,6 +116,8 @@ CARRIER = [
     Name(semconv.FIRST_ENQUEUED_AT, "ns", "message", "When the job was enqueued for the first time."),
     Name(semconv.ATTEMPT, "number", "message (RQ)", "The attempt which this message asks for."),
     Name(semconv.PREVIOUS, "traceparent", "message", "The attempt before, for the link."),
+    Name(semconv.CARRIER_TASK, "string", "message (RQ)", "The task, for whoever must not load the payload."),
+    Name(semconv.CARRIER_ETA, "string", "message (RQ)", "Not to start before this time (RFC 3339)."),
 ]
 
 _BATCHES = "group, chord, chain, chunks or enqueue_many"
@@ -211,6 +213,8 @@ A timeout or a lost attempt that is retried has the event `{semconv.EVENT_RETRY}
 In Celery's message headers, and in a copy of RQ's `job.meta` below `{semconv.META_CARRIER}`.
 
 {document.markdown_table(head, _rows(CARRIER))}
+
+RQ's job hash has one more field, `{semconv.JOB_RUN}`: the span of the latest run, for the link of the next one.
 """
 
 
