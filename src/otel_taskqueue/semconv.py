@@ -86,6 +86,8 @@ META_TRACE_STYLE: Final = "_otel_trace_style"
 TASK_TRACE_STYLE: Final = "otel_trace_style"
 #: Key which the worker's parent adds to the pool's request and the child takes out again.
 SERIAL: Final = "_otel_taskqueue_serial"
+#: Header by which an eager attempt of Celery hands its place in the trace to its retry.
+EAGER: Final = "_otel_taskqueue_eager"
 
 # --- values ----------------------------------------------------------------------------------------
 CELERY: Final = "celery"

@@ -8,7 +8,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from otel_taskqueue import semconv
-from otel_taskqueue.celery import job as _job
+from otel_taskqueue.celery.broker import view_of
 from otel_taskqueue.core import batch
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ def one_trace(telemetry: Telemetry, label: str) -> Callable[[Callable[..., Any]]
         def apply_async(canvas: Any, *args: Any, **kwargs: Any) -> Any:
             if trace.get_current_span().get_span_context().is_valid or canvas.app.conf.task_always_eager:
                 return apply(canvas, *args, **kwargs)
-            with batch.Batch(telemetry, _batch, canvas, label):
-                return apply(canvas, *args, **kwargs)
+            with batch.Batch(telemetry, _batch, canvas, label) as call:
+                result = apply(canvas, *args, **kwargs)
+                call.sent(_count, canvas)
+                return result
 
         return apply_async
 
@@ -36,10 +38,15 @@ def one_trace(telemetry: Telemetry, label: str) -> Callable[[Callable[..., Any]]
 
 
 def _batch(canvas: Any, label: str) -> batch.Sent:
-    return batch.Sent(semconv.CELERY, _job.broker_of(canvas.app), label, _count(canvas), SpanKind.CLIENT)
+    return batch.Sent(semconv.CELERY, view_of(canvas.app).broker, label, None, SpanKind.CLIENT)
 
 
-def _count(canvas: Any) -> int | None:
-    """How many messages the call sends, as far as the canvas itself knows."""
-    tasks: Any = getattr(canvas, "tasks", None)
-    return len(tasks) if hasattr(tasks, "__len__") else None
+def _count(canvas: Any) -> int:
+    """How many jobs the call set in motion: messages of a group, of a chord's header, links of a chain.
+
+    Asked after the call: counting a lazy canvas runs the user's generator.
+    """
+    if "it" in canvas["kwargs"]:
+        return -(-len(canvas["kwargs"]["it"]) // canvas["kwargs"]["n"])
+    tasks: Any = canvas.tasks
+    return len(getattr(tasks, "tasks", tasks))  # a chord's header may be a group, which is a dict

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from otel_taskqueue import semconv
-from otel_taskqueue.celery import job as _job
+from otel_taskqueue.celery.broker import view_of
 from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core import delivery, failure, guard
 from otel_taskqueue.core.attempts import open_attempt
@@ -83,13 +83,13 @@ def _report(consumer: Any, message: Any, name: str, job_id: str, verdict: Verdic
     with Guarded("verdict"):
         headers: dict[str, Any] = message.headers or {}
         carrier = _carrier.select(headers)
-        app = consumer.app
+        view = view_of(consumer.app)
         job = JobView(
             library=semconv.CELERY,
-            broker=_job.broker_of(app),
+            broker=view.broker,
             task=str(name),
             id=str(job_id),
-            queue=_job.queue_of_delivery(app, message.delivery_info or {}),
+            queue=view.queue_of_delivery(message.delivery_info or {}),
             attempt=(headers.get("retries") or 0) + 1,
             worker=consumer.hostname,
         )

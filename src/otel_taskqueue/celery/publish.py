@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from otel_taskqueue.celery import job as _job
+from otel_taskqueue.celery.broker import view_of
 from otel_taskqueue.core.lifecycle import Outgoing, Publishing, current_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from otel_taskqueue.celery.broker import AppView
     from otel_taskqueue.core.job import Current, JobView
     from otel_taskqueue.core.telemetry import Telemetry
 
@@ -19,16 +21,16 @@ def sender(telemetry: Telemetry) -> Callable[[Callable[..., Any]], Callable[...,
 
     def wrapper(create: Callable[..., Any]) -> Callable[..., Any]:
         def create_task_sender(amqp: Any) -> Callable[..., Any]:
-            return _send_with(telemetry, amqp.app, create(amqp))
+            return _send_with(telemetry, view_of(amqp.app), create(amqp))
 
         return create_task_sender
 
     return wrapper
 
 
-def _send_with(telemetry: Telemetry, app: Any, send: Callable[..., Any]) -> Callable[..., Any]:
+def _send_with(telemetry: Telemetry, view: AppView, send: Callable[..., Any]) -> Callable[..., Any]:
     def send_task_message(producer: Any, name: str, message: Any, *args: Any, **options: Any) -> Any:
-        with Publishing(telemetry, _outgoing, telemetry, app, name, message, options) as publishing:
+        with Publishing(telemetry, _outgoing, telemetry, view, name, message, options) as publishing:
             if publishing.carrier:
                 # A copy, as the sender merges it last: a retry hands its old headers in here.
                 options["headers"] = {**(options.get("headers") or {}), **publishing.carrier}
@@ -38,9 +40,9 @@ def _send_with(telemetry: Telemetry, app: Any, send: Callable[..., Any]) -> Call
 
 
 def _outgoing(
-    telemetry: Telemetry, app: Any, name: str, message: Any, options: Mapping[str, Any]
+    telemetry: Telemetry, view: AppView, name: str, message: Any, options: Mapping[str, Any]
 ) -> Outgoing:
-    job = _job.of_publish(app, name, message, options, telemetry.settings)
+    job = _job.of_publish(view, name, message, options, telemetry.settings)
     return Outgoing(job, retry_of=_asked_by(job))
 
 

@@ -6,8 +6,9 @@ import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_taskqueue import semconv
-from otel_taskqueue.celery import compat
+from otel_taskqueue.celery import compat, eager
 from otel_taskqueue.celery import job as _job
+from otel_taskqueue.celery.broker import view_of
 from otel_taskqueue.celery.verdicts import of_exception, of_result
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.lifecycle import Incoming, Processing
@@ -15,6 +16,8 @@ from otel_taskqueue.core.lifecycle import Incoming, Processing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
+    from otel_taskqueue.celery.broker import AppView
+    from otel_taskqueue.core.failure import Verdict
     from otel_taskqueue.core.telemetry import Telemetry
 
 
@@ -22,12 +25,14 @@ class Tracer(NamedTuple):
     """What is decided when a task's tracer is built."""
 
     telemetry: Telemetry
-    app: Any
+    view: AppView
     task: Any
     name: str
     worker: str | None
     eager: bool
-    style: str | None
+    link: bool
+    judge: Callable[[BaseException], Verdict | None]
+    judge_watched: Callable[[BaseException], Verdict | None]
 
 
 def tracer(telemetry: Telemetry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -58,7 +63,10 @@ def traced(tracer_: Tracer, run: Callable[..., Any]) -> Callable[..., Any]:
             result = run(uuid, args, kwargs, request)
             with Guarded("verdict", leaving=True):
                 attempt.verdict = of_result(task, result)
-            return result
+        if tracer_.eager:
+            with Guarded("eager retry", leaving=True):
+                eager.hand_on(result, attempt.carrier, attempt.span_context)
+        return result
 
     trace_attempt.__wrapped__ = run  # type: ignore[attr-defined]
     trace_attempt.__otel_taskqueue__ = True  # type: ignore[attr-defined]
@@ -88,7 +96,17 @@ def restore_tracers() -> None:
 
 def _tracer(telemetry: Telemetry, name: str, task: Any, worker: str | None, *, eager: bool) -> Tracer:
     style = getattr(task, semconv.TASK_TRACE_STYLE, None) or telemetry.settings.trace_style
-    return Tracer(telemetry, task.app, task, name, worker, eager, style)
+    return Tracer(
+        telemetry,
+        view_of(task.app),
+        task,
+        name,
+        worker,
+        eager,
+        link=style == "link",
+        judge=functools.partial(of_exception, task, watched=False),
+        judge_watched=functools.partial(of_exception, task, watched=True),
+    )
 
 
 def _incoming(
@@ -100,13 +118,13 @@ def _incoming(
     settings = tracer_.telemetry.settings
     if settings.capture_arguments and "argsrepr" not in found:
         found = {**found, "argsrepr": repr(args), "kwargsrepr": repr(kwargs)}
-    carrier = {} if tracer_.eager else _job.carrier_of(found)
+    carrier = eager.carrier_of(found) if tracer_.eager else _job.carrier_of(found)
     worker = tracer_.worker or found.get("hostname")
     return Incoming(
-        job=_job.of_request(tracer_.app, tracer_.name, found, carrier, settings, worker),
+        job=_job.of_request(tracer_.view, tracer_.name, found, carrier, settings, worker),
         carrier=carrier,
-        judge=functools.partial(of_exception, tracer_.task, watched=serial is not None),
+        judge=tracer_.judge if serial is None else tracer_.judge_watched,
         serial=serial,
-        link=tracer_.style == "link",
+        link=tracer_.link,
         eager=tracer_.eager,
     )

@@ -17,6 +17,8 @@ _SOFT_LIMIT = "SoftTimeLimitExceeded"
 #: What gevent and eventlet raise in the greenlet at a hard time limit.
 _GREEN_TIMEOUTS = frozenset({"gevent.timeout.Timeout", "eventlet.timeout.Timeout"})
 _GREEN_KILLS = frozenset({"greenlet.GreenletExit"})
+#: Celery's exceptions that are no failures -> the state in which they end an attempt.
+STATES = {"Retry": "RETRY", "Ignore": "IGNORED", "Reject": "REJECTED"}
 _SIGNAL = re.compile(r"signal (\d+)")
 _EXIT_CODE = re.compile(r"exitcode (-?\d+)")
 
@@ -84,9 +86,8 @@ def of_exception(task: Any, error: BaseException, *, watched: bool) -> Verdict |
         return Verdict(Outcome.TIMEOUT, raised, description="time limit exceeded")
     if name in _GREEN_KILLS:
         return Verdict(Outcome.REVOKED)
-    if type(error).__name__ == "Reject":
-        return of_reject(error)
-    return of_failure(task, error)
+    state = STATES.get(type(error).__name__, "FAILURE")  # an eager run with throw=True raises them
+    return of_state(task, state, error, None)
 
 
 def of_exit(error: SystemExit) -> Verdict:

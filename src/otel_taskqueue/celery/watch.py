@@ -17,6 +17,7 @@ from opentelemetry import context
 from otel_taskqueue import semconv
 from otel_taskqueue.celery import job as _job
 from otel_taskqueue.celery import verdicts
+from otel_taskqueue.celery.broker import view_of
 from otel_taskqueue.celery.compat import unwrap
 from otel_taskqueue.celery.redelivery import Redelivered
 from otel_taskqueue.core import arbiter, attempts, delivery, lifecycle, oom, quiet
@@ -170,7 +171,7 @@ def _begin(request: Any) -> None:
         if previous is not None:
             carrier[semconv.PREVIOUS] = message[semconv.PREVIOUS] = previous
     job = _job.of_request(
-        request.app, request.task.name, message, carrier, telemetry.settings, request.hostname
+        view_of(request.app), request.task.name, message, carrier, telemetry.settings, request.hostname
     )
     attempt = attempts.open_attempt(telemetry, Incoming(job, carrier, judge=_no_verdict))
     request.otel_attempt = attempt
@@ -199,8 +200,7 @@ def _conclude(request: Any, exc_info: Any, *, reported: bool) -> None:
 
 
 def _reported(request: Any, error: BaseException, exc_info: Any) -> Verdict:
-    name = type(error).__name__
-    state = {"Retry": "RETRY", "Ignore": "IGNORED", "Reject": "REJECTED"}.get(name, "FAILURE")
+    state = verdicts.STATES.get(type(error).__name__, "FAILURE")
     return verdicts.of_state(request.task, state, error, getattr(exc_info, "traceback", None))
 
 

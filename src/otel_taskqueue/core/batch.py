@@ -67,6 +67,12 @@ class Batch:
             context.detach(token)
         return False
 
+    def sent(self, count: Callable[..., int], *args: Any) -> None:
+        """Tell the number of messages, where it is known only after the call."""
+        if self._span is not None and self._span.is_recording():
+            with Guarded("batch"):
+                self._span.set_attribute(semconv.MESSAGING_BATCH_COUNT, count(*args))
+
     def _start(self, sent: Sent) -> None:
         span = self._span = self._telemetry.tracer.start_span(
             f"{semconv.OPERATION_SEND} {sent.label}", kind=sent.kind, attributes=_attributes(sent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ from otel_taskqueue import semconv
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.propagators.textmap import TextMapPropagator
     from opentelemetry.trace import Link, SpanContext
 
 #: The longest value taken from a message (bytes); the W3C baggage limit is the largest of all.
@@ -32,7 +34,7 @@ class Times(NamedTuple):
 def select(message: Mapping[str, object]) -> dict[str, str]:
     """The carrier inside a message's headers: only our keys, only text, only of sane length."""
     found: dict[str, str] = {}
-    for key in (*propagate.get_global_textmap().fields, *_OUR_KEYS):
+    for key in _keys(propagate.get_global_textmap()):
         value = message.get(key)
         if isinstance(value, str) and len(value) <= LONGEST_VALUE:
             found[key] = value
@@ -97,6 +99,11 @@ def from_traceparent(value: str | None) -> SpanContext | None:
     extracted = _TRACE_CONTEXT.extract({semconv.TRACEPARENT: value}, Context())
     context = trace.get_current_span(extracted).get_span_context()
     return context if context.is_valid else None
+
+
+@functools.lru_cache(maxsize=8)
+def _keys(propagator: TextMapPropagator) -> tuple[str, ...]:
+    return (*propagator.fields, *_OUR_KEYS)
 
 
 def _nanoseconds(carrier: Mapping[str, str], key: str) -> int:

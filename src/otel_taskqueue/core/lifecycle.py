@@ -168,6 +168,11 @@ class Processing:
         return False
 
     @property
+    def carrier(self) -> dict[str, str]:
+        """What the message carried."""
+        return self._incoming.carrier if self._incoming is not None else {}
+
+    @property
     def span_context(self) -> SpanContext | None:
         """The context of the recorded span, None when nothing is recorded."""
         return self._span.get_span_context() if self._span is not None else None
@@ -177,7 +182,7 @@ class Processing:
         self._attempt = attempts.claim(incoming.serial)
         if self._attempt is not None:
             self._attempt.local = True
-        inside = context.get_current() if incoming.eager else carrier.extract(incoming.carrier)
+        inside = _sender(incoming)
         if not self._telemetry.excluded(incoming.job.task):
             span = self._span = start_processing(self._telemetry, incoming, inside)
             channel.announce(incoming.serial, span)
@@ -202,6 +207,15 @@ class Processing:
         if self.verdict is not None:
             return self.verdict
         return failure.SUCCESS if error is None else incoming.judge(error)
+
+
+def _sender(incoming: Incoming) -> Context:
+    """The context of whoever sent the job; an eager job's caller is here, else its first attempt is named."""
+    if not incoming.eager:
+        return carrier.extract(incoming.carrier)
+    first = carrier.from_traceparent(incoming.carrier.get(semconv.TRACEPARENT))
+    current = context.get_current()
+    return current if first is None else trace.set_span_in_context(trace.NonRecordingSpan(first), current)
 
 
 def start_processing(

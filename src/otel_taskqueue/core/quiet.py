@@ -16,11 +16,8 @@ _ALL_KEYS = (_PLAIN_KEY, _SUPPRESS_INSTRUMENTATION_KEY, _SUPPRESS_HTTP_INSTRUMEN
 
 def by_user(current: Context | None = None) -> bool:
     """Whether the user has suppressed instrumentation here (``suppress_instrumentation()``)."""
-    if context.get_value(_OURS, current):
-        return False
-    return bool(
-        context.get_value(_SUPPRESS_INSTRUMENTATION_KEY, current) or context.get_value(_PLAIN_KEY, current)
-    )
+    found = context.get_current() if current is None else current
+    return bool(found.get(_SUPPRESS_INSTRUMENTATION_KEY) or found.get(_PLAIN_KEY)) and not found.get(_OURS)
 
 
 def quieted(current: Context | None = None) -> Context:
