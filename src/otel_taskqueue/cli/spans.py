@@ -214,7 +214,7 @@ In Celery's message headers, and in a copy of RQ's `job.meta` below `{semconv.ME
 
 {document.markdown_table(head, _rows(CARRIER))}
 
-RQ's job hash has one more field, `{semconv.JOB_RUN}`: the span of the latest run, for the link of the next one.
+RQ's job hash has one more field, `{semconv.JOB_RUN}`: the span of the latest run, to link the next.
 """
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import socket
+import struct
+import threading
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
@@ -12,6 +15,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_taskqueue.cli.demo.receiver import Receiver
+from support.wait import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,6 +109,22 @@ def test_what_is_no_otlp_is_refused(receiver: Receiver) -> None:
         post(receiver, "/v1/traces", b"\xff\xff\xff\xff")
 
     assert 200 == post(receiver, "/v1/traces", trace_request().SerializeToString())
+
+
+def test_a_sender_that_is_killed_in_the_middle_is_no_news(
+    receiver: Receiver, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The terminal belongs to the demo, and the receiver goes on."""
+    before = threading.active_count()
+    port = int(receiver.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 10) as sender:
+        sender.sendall(b"POST /v1/traces HTTP/1.1\r\nContent-Length: 100\r\n\r\nabc")
+        reset_at_close = struct.pack("ii", 1, 0)
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset_at_close)
+
+    assert 200 == post(receiver, "/v1/traces", trace_request().SerializeToString())
+    wait_for(lambda: threading.active_count() <= before, 5, "the broken connection's thread has ended")
+    assert ("", "") == tuple(capfd.readouterr())
 
 
 def test_waiting_ends_when_the_condition_holds_or_the_time_is_over(receiver: Receiver) -> None:

@@ -39,9 +39,9 @@ def play(save: str | None) -> int:
     try:
         with _signals_as_interrupt():
             status = _play(console)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         console.print("Interrupted; every process of the demo has been stopped.")
-        return 130
+        return 128 + next(iter(interrupt.args), signal.SIGINT)
     except (ChildDiedError, TimeoutError, redis.NoRedisError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
@@ -62,7 +62,7 @@ def _play(console: Console) -> int:
         with progress.step("starting a Redis") as step:
             server = redis.start(children, Path(name))
             step.says(f"Redis: {server.description}")
-        stage = Stage.on(server, receiver.url)
+        stage = Stage.on(server, receiver.url, Path(name))
         after_the_children.callback(stage.sweep)
         _tell(progress, children, stage, receiver.harvest)
     return _show(console, receiver.harvest)
@@ -94,8 +94,8 @@ def _show(console: Console, harvest: Harvest) -> int:
 def _signals_as_interrupt() -> Generator[None, None, None]:
     """SIGTERM and SIGHUP end the demo like Ctrl-C: through every `finally`."""
 
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(number)
 
     previous = {number: signal.signal(number, interrupt) for number in _STOPPING}
     try:

@@ -25,7 +25,7 @@ class Receiver:
     def __init__(self) -> None:
         self.harvest = Harvest()
         handler = type("_BoundHandler", (_Handler,), {"harvest": self.harvest})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
@@ -45,6 +45,13 @@ class Receiver:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    """Says nothing about a sender that was killed in the middle of a sentence."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """The process it belonged to is told about in the tree."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -12,6 +12,8 @@ from rq import Queue
 from otel_taskqueue.cli.demo.redis import connect
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from otel_taskqueue.cli.demo.redis import Server
 
 
@@ -22,12 +24,13 @@ class Stage:
     server: Server
     otlp_url: str
     mark: str
+    folder: Path
 
     @classmethod
-    def on(cls, server: Server, otlp_url: str) -> Stage:
+    def on(cls, server: Server, otlp_url: str, folder: Path) -> Stage:
         """Names: short ones on a private Redis, unmistakable ones on a shared one."""
         mark = "" if server.is_private else f"otel-taskqueue-demo-{secrets.token_hex(4)}"
-        return cls(server, otlp_url, mark)
+        return cls(server, otlp_url, mark, folder)
 
     @property
     def rq_queue(self) -> str:
@@ -58,6 +61,7 @@ class Stage:
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(self.folder),  # a killed process leaves files
         }
 
     def sweep(self) -> None:
