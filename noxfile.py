@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,9 +17,13 @@ import nox
 from uv import find_uv_bin
 
 nox.needs_version = ">=2025.2.9"
+nox.options.download_python = "never"
 nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_missing_interpreters = False
+# The Pythons of pyenv themselves: its shims refuse every version that is not switched on.
+_PYENV = map(str, sorted(Path.home().glob(".pyenv/versions/3.*/bin"), reverse=True))
+os.environ["PATH"] = os.pathsep.join([*_PYENV, os.environ["PATH"]])
 
 # What we stand for. The queues are not crossed: one application has one of them.
 CELERY = ["5.3.6", "5.4.0", "5.5.3", "5.6.3", "5.7.0"]
@@ -32,7 +37,15 @@ FAMILY = {
     "rq": {"rq", "redis", "celery", "kombu"},
 }
 WITH = {"celery": "celery[redis]=={}", "rq": "rq=={}"}
+PYTEST = ["--numprocesses", "2", "--dist", "loadgroup", "--maxfail", "20", "-p", "no:cacheprovider"]
 NOT_FOUND = "untested: no such Python here"
+
+
+def _find_python(version: str) -> str | None:
+    """An interpreter of that version which runs (a pyenv shim of an inactive one does not)."""
+    found = shutil.which(f"python{version}")
+    runs = found and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0  # noqa: S603
+    return found if runs else None
 
 
 class Row(NamedTuple):
@@ -76,7 +89,7 @@ def types(session: nox.Session) -> None:
     session.run("pyright")
 
 
-@nox.session(python="3.10")
+@nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
     """Run unit and conformance tests with the lowest versions that pyproject.toml allows."""
     _install_locked(session, "requirements/lowest.txt")
@@ -118,7 +131,7 @@ def _run(session: nox.Session, row: Row) -> str:
         return "failed: cannot be installed"
     report = folder / "pytest.txt"
     with report.open("w") as output:
-        command = [str(folder / "bin" / "python"), "-m", "pytest", "-p", "no:cacheprovider", *_selection(row)]
+        command = [str(folder / "bin" / "python"), "-m", "pytest", *PYTEST, *_selection(row)]
         status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode  # noqa: S603
     closing = report.read_text().rstrip().rpartition("\n")[2].strip("= ")
     word = "passed" if status == 0 else f"failed ({report})"
@@ -150,17 +163,6 @@ def _pins() -> list[str]:
     """The exact versions of the lock file, without their hashes."""
     lines = Path("requirements/dev.txt").read_text().splitlines()
     return [line.removesuffix("\\").strip() for line in lines if re.match(r"[a-z0-9]", line)]
-
-
-def _find_python(version: str) -> str | None:
-    """An interpreter of that version which runs (a pyenv shim of an inactive one does not)."""
-    places = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"), reverse=True)
-    candidates = [found for found in (shutil.which(f"python{version}"), *map(str, places)) if found]
-    return next((candidate for candidate in candidates if _works(candidate)), None)
-
-
-def _works(interpreter: str) -> bool:
-    return subprocess.run([interpreter, "--version"], capture_output=True, check=False).returncode == 0  # noqa: S603
 
 
 def _table(results: dict[Row, str]) -> str:
