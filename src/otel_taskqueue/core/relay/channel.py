@@ -5,7 +5,9 @@ At most one channel is open in a process, and only where a job-running child has
 
 from __future__ import annotations
 
+import errno
 import select
+import socket
 import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 OVERFLOW: Final = 2048
 #: The longest time (s) that a send on the control lane, or emptying the overflow, may take.
 PATIENCE: Final = 0.05
+#: A frame that the kernel refuses now or for its size: the frame is lost, the lane is not.
+_REFUSED: Final = frozenset({errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM})
 
 _open: Channel | None = None
 
@@ -33,6 +37,7 @@ class Channel:
 
         self._frames = frames
         self._cut = cut
+        self._lanes = lanes
         self._control = lanes.control.write
         self._data = lanes.data.write
         self._spans: deque[bytes] = deque()
@@ -44,6 +49,8 @@ class Channel:
 
     def announce(self, serial: int, span: Span) -> None:
         """Tell the parent which span the attempt has; empty when nothing is recorded."""
+        if not self._lanes.are_intact():  # the job before has closed or reused a descriptor
+            self._dead = True
         body = b""
         context = span.get_span_context()
         if span.is_recording() and context.trace_flags.sampled:
@@ -53,13 +60,13 @@ class Channel:
 
     def span(self, index: int, span: Any) -> None:
         """Hand over an ended span: a process span on the control lane, any other on the data lane."""
-        serial = self._serials.pop(span.context.span_id, None)
+        serial = self._serials.get(span.context.span_id)
         body = self._cut.dump_span(span)
         if serial is None:
             self._send_data(self._frames.dump((self._frames.SPAN, index, body)), self._spans, "traces")
             return
-        self._ended.add(serial)
         self._send_control((self._frames.ENDED, serial, body))
+        self._ended.add(serial)
 
     def log(self, index: int, record: Any) -> None:
         """Hand over an emitted log record."""
@@ -67,21 +74,21 @@ class Channel:
         self._send_data(self._frames.dump((self._frames.LOG, index, body)), self._logs, "logs")
 
     def finished(self, serial: int, span: Span | None) -> None:
-        """The attempt has ended: say so if its span did not, and hand over what waited."""
-        if span is not None:
-            self._serials.pop(span.get_span_context().span_id, None)
-        if serial in self._ended:
-            self._ended.discard(serial)
-        else:
+        """The attempt has ended: say so if no span did, and hand over what waited.
+
+        A recorded span whose end did not get here (a time limit struck in the middle of it) is
+        ended by the parent, from its announcement.
+        """
+        recorded = span is not None and self._serials.pop(span.get_span_context().span_id, None) is not None
+        if not recorded:
             self._send_control((self._frames.ENDED, serial, b""))
+        self._ended.discard(serial)
         self.drain()
 
     def drain(self, patience: float = PATIENCE) -> None:
         """Hand over what waits, for at most ``patience`` seconds, and report what was dropped."""
         deadline = time.monotonic() + patience
-        for waiting in (self._spans, self._logs):
-            while waiting and self._send_when_ready(waiting[0], deadline):
-                waiting.popleft()
+        self._send_waiting(deadline)
         if self._dropped:
             dropped, self._dropped = self._dropped, Counter()
             self._send_control((self._frames.DROPPED, 0, dict(dropped)))
@@ -101,7 +108,7 @@ class Channel:
             self._dropped["traces"] += frame[0] == self._frames.ENDED
 
     def _send_data(self, frame: bytes, waiting: deque[bytes], signal: str) -> None:
-        if not self._spans and not self._logs and self._send(self._data, frame, 0):
+        if self._send_waiting(0) and self._send(self._data, frame, 0):
             return
         if len(self._spans) + len(self._logs) >= OVERFLOW:
             if signal == "logs" or not self._logs:
@@ -111,19 +118,28 @@ class Channel:
             self._dropped["logs"] += 1
         waiting.append(frame)
 
-    def _send_when_ready(self, frame: bytes, deadline: float) -> bool:
-        return self._send(self._data, frame, deadline)
+    def _send_waiting(self, deadline: float) -> bool:
+        """Send what waits, oldest first, spans before logs; True when nothing waits any more."""
+        for waiting in (self._spans, self._logs):
+            while waiting:
+                frame = waiting.popleft()
+                if not self._send(self._data, frame, deadline):
+                    waiting.appendleft(frame)
+                    return False
+        return True
 
     def _send(self, lane: Any, frame: bytes, deadline: float) -> bool:
         """Send one frame; wait for room until the deadline (monotonic; 0 = do not wait)."""
         while not self._dead:
             try:
-                lane.send(frame)
+                lane.send(frame, socket.MSG_NOSIGNAL)
             except BlockingIOError:
                 left = deadline - time.monotonic() if deadline else 0
                 if left <= 0 or not _wait_writable(lane, left):
                     return False
-            except OSError:
+            except OSError as error:
+                if error.errno in _REFUSED:
+                    return False
                 self._dead = True  # the parent is gone: end as a child without us would
             else:
                 return True
@@ -133,8 +149,9 @@ class Channel:
 def open_channel(lanes: Lanes) -> bool:
     """Open the channel in a child; False when a descriptor is no longer our socket."""
     global _open  # noqa: PLW0603  one channel per process, read on every span
-    if not (lanes.control.is_intact() and lanes.data.is_intact()):
+    if not lanes.are_intact():
         return False
+    lanes.keep_write_ends()
     _open = Channel(lanes)
     return True
 

@@ -38,6 +38,15 @@ class Lanes(NamedTuple):
     control: Lane
     data: Lane
 
+    def are_intact(self) -> bool:
+        """Whether both descriptors are still our sockets."""
+        return self.control.is_intact() and self.data.is_intact()
+
+    def keep_write_ends(self) -> None:
+        """In a child: as long as it held a read end itself, it would not notice the parent's death."""
+        self.control.read.close()
+        self.data.read.close()
+
     def close(self) -> None:
         """Close all ends in this process."""
         self.control.close()

@@ -32,7 +32,7 @@ class RelaySpanProcessor(SpanProcessor):
         lane = channel.current()
         if lane is None or span.context is None or not span.context.trace_flags.sampled:
             return
-        with Guarded("relay", leaving=True):
+        with Guarded("relay"):  # a time limit that strikes here belongs to the job, which goes on
             lane.span(self._index, span)
 
 
@@ -47,7 +47,7 @@ class RelayLogRecordProcessor(LogRecordProcessor):
         lane = channel.current()
         if lane is None or quiet.by_user():
             return
-        with Guarded("relay", leaving=True):
+        with Guarded("relay"):
             lane.log(self._index, log_record)
 
     def shutdown(self) -> None:
