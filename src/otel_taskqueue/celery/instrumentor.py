@@ -83,6 +83,8 @@ def table(telemetry: Telemetry) -> list[Patch]:
         Patch("celery.backends.base", "Backend.store_result", boot.bookkeeping(telemetry)),
         Patch("celery.backends.base", "Backend._call_task_errbacks", boot.errbacks(telemetry)),
         Patch("celery.backends.base", "Backend.process_cleanup", boot.bookkeeping(telemetry)),
+        Patch("celery.backends.redis", "RedisBackend.apply_chord", boot.bookkeeping(telemetry)),
+        Patch("celery.backends.redis", "RedisBackend.set_chord_size", boot.bookkeeping(telemetry)),
         Patch("celery.backends.redis", "RedisBackend.on_chord_part_return", boot.bookkeeping(telemetry)),
         Patch("celery.backends.rpc", "RPCBackend.store_result", boot.bookkeeping(telemetry)),
     ]
