@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from otel_taskqueue.cli import demo, settings, spans
+from otel_taskqueue.cli import demo, doctor, settings, spans
 from otel_taskqueue.version import __version__
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     demo.add_arguments(commands.add_parser("demo", help="show one trace from enqueue to the last attempt"))
+    doctor.add_arguments(commands.add_parser("doctor", help="what a worker started here would find"))
     settings.add_arguments(commands.add_parser("settings", help="every option with its value here"))
     spans.add_arguments(commands.add_parser("spans", help="every span and attribute that is emitted"))
     return parser
