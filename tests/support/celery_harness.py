@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from support.env import script
 from support.harness import Harness, Job
+
+APP = "support.apps.celery_app"
 
 
 class CeleryHarness(Harness):
@@ -25,7 +28,7 @@ class CeleryHarness(Harness):
         pool = "prefork" if self.pool == "spawn" else self.pool
         concurrency = [] if pool == "solo" else ["-c", str(self.options.concurrency)]
         return [
-            *[script("celery"), "-A", "support.apps.celery_app", "worker", "-P", pool],
+            *[script("celery"), "-A", self.options.app or APP, "worker", "-P", pool],
             *[*concurrency, "-n", self.worker_name, "-Q", self.queue, "-l", "INFO"],
             *["--without-gossip", "--without-mingle"],
             *self.options.arguments,
@@ -37,13 +40,14 @@ class CeleryHarness(Harness):
 
     def app_env(self) -> Mapping[str, str]:
         """Broker and backend."""
-        env = {
+        conf = dict(self.options.conf)
+        if self.pool == "spawn":
+            conf["worker_pool_start_method"] = "spawn"
+        return {
             "TASKQUEUE_TEST_BROKER": self.broker.url,
             "TASKQUEUE_TEST_BACKEND": self.broker.redis.url(),
+            "TASKQUEUE_TEST_CONF": json.dumps(conf),
         }
-        if self.pool == "spawn":
-            env["TASKQUEUE_TEST_CONF"] = '{"worker_pool_start_method": "spawn"}'
-        return env
 
     def publish(self, case: str, *args: Any, **how: Any) -> Job:
         """Enqueue by ``apply_async`` unless ``how`` says otherwise."""
@@ -52,7 +56,7 @@ class CeleryHarness(Harness):
 
     def task_name(self, case: str) -> str:
         """Tasks are named after their module."""
-        return case if "." in case else f"support.apps.celery_app.{case}"
+        return case if "." in case else f"{APP}.{case}"
 
     def cancel(self, job_id: str) -> None:
         """Revoke."""

@@ -23,6 +23,7 @@ from support.servers import RabbitServer, RedisServer
 from support.wait import wait_for
 
 WORKER_START_SECONDS = 60.0
+FAILED_SET_UP = "Failed to auto initialize OpenTelemetry"
 _serial = itertools.count(1)
 
 
@@ -54,10 +55,16 @@ def rabbit_broker(server: RabbitServer, redis: RedisServer) -> Broker:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a worker is started: extra arguments, environment, and the SDK's batch delay."""
+    """How a worker is started.
+
+    ``conf`` is the application's own configuration, ``app`` the module that holds it (empty: the
+    room's), ``batch_delay`` the SDK's, in seconds.
+    """
 
     arguments: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    conf: Mapping[str, Any] = field(default_factory=dict)
+    app: str = ""
     concurrency: int = 2
     batch_delay: float = 0.1
     instrumented: bool = True
@@ -186,6 +193,7 @@ class Harness(ABC):
         try:
             _ = self.client
             worker.wait_for_line(self.ready_line(), WORKER_START_SECONDS)
+            assert FAILED_SET_UP not in worker.output(), worker.tail()
         except BaseException:
             self.stop()
             raise
