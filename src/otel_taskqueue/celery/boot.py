@@ -54,11 +54,21 @@ def pool_start(telemetry: Telemetry) -> Wrapper:
     return wrapper
 
 
+_ends_by_wrapper = False
+
+
+def ends_by_wrapper() -> bool:
+    """Whether this child's `process_destructor` is ours: the pool binds it before the fork."""
+    return _ends_by_wrapper
+
+
 def child_start(telemetry: Telemetry) -> Wrapper:
     """Wrap `process_initializer`: from here on this child runs jobs."""
 
     def wrapper(initialize: Callable[..., Any]) -> Callable[..., Any]:
         def process_initializer(*args: Any, **kwargs: Any) -> Any:
+            global _ends_by_wrapper  # noqa: PLW0603  one child, one process
+            _ends_by_wrapper = True
             delivery.enter_child()
             context.attach(context.Context())  # the fork copied what was current in the parent
             result = initialize(*args, **kwargs)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from otel_taskqueue import semconv
+from otel_taskqueue.celery import boot
 from otel_taskqueue.celery.broker import view_of
 from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core import delivery, failure, guard
@@ -45,6 +46,7 @@ def disconnect() -> None:
 def _listen(signals: Any) -> None:
     signals.task_unknown.connect(_on_unknown, weak=False, dispatch_uid=_UID)
     signals.task_rejected.connect(_on_rejected, weak=False, dispatch_uid=_UID)
+    signals.worker_process_shutdown.connect(_on_child_end, weak=False, dispatch_uid=_UID)
 
 
 def _know_time_limits(exceptions: Any) -> None:
@@ -70,6 +72,13 @@ def _on_rejected(sender: Any = None, message: Any = None, exc: Any = None, **_: 
     description = "" if raised else "the message is no task message"
     verdict = Verdict(Outcome.REJECTED, raised, description=description)
     _report(sender, message, headers.get("task") or "unknown", headers.get("id") or "", verdict)
+
+
+def _on_child_end(**_: Any) -> None:
+    """A child that was instrumented after its fork (`worker_process_init`) ends: flush."""
+    telemetry = _telemetry
+    if telemetry is not None and not boot.ends_by_wrapper():
+        delivery.leave_child(telemetry)
 
 
 def _no_verdict(_error: BaseException) -> None:
