@@ -10,7 +10,7 @@ from rich.console import Console
 from otel_taskqueue.cli.demo import poster
 from otel_taskqueue.cli.demo.paint import ASCII, Painter, seconds
 from otel_taskqueue.cli.demo.tree import problems, traces
-from unit.cli.story import LOGS, ORIGIN, SPANS, TRACE, process, send, span
+from unit.cli.story import LOGS, ORIGIN, SPANS, TRACE, line, process, send, span
 
 EXPECTED = {
     "reserve_stock": ("success",),
@@ -24,7 +24,7 @@ EXPECTED = {
 def drawn(width: int = 120) -> list[str]:
     """The story as lines of text."""
     [trace] = traces(SPANS, LOGS)
-    return [line.plain.rstrip() for line in Painter(trace, width).lines()]
+    return [text.plain.rstrip() for text in Painter(trace, width).lines()]
 
 
 def test_one_trace_is_one_tree_in_the_order_of_time() -> None:
@@ -150,6 +150,15 @@ def test_a_log_line_shows_time_severity_and_text() -> None:
 
     assert " WARN  order 1042: the bank did not answer" in lines[at]
     assert "attempt 1" in lines[at - 2]
+
+
+def test_a_long_log_line_is_cut_to_one_line() -> None:
+    """Celery's own lines carry an id and a result."""
+    [trace] = traces(SPANS, [line("12", 62, "INFO", "Task book_courier[" + "x" * 200)])
+
+    [found] = [drawn.plain for drawn in Painter(trace, 80).lines() if "Task book" in drawn.plain]
+    assert found.endswith("x…")
+    assert 80 == len(found)
 
 
 @pytest.mark.parametrize("width", [60, 80, 99, 100, 140])

@@ -73,7 +73,7 @@ class Painter:
         for reason in _reasons(node):
             yield from self._wrapped(inner, Text(reason, _style(node)))
         for line in node.logs:
-            yield from self._wrapped(inner, self._log(line))
+            yield self._cut(Text.assemble((inner, "dim"), self._log(line)), self.width)
         for child in node.children:
             is_last = child is node.children[-1]
             fork, further = (self.symbols.last, "   ") if is_last else (self.symbols.fork, self.symbols.pipe)
@@ -82,13 +82,17 @@ class Painter:
     def _with_cells(self, left: Text, outcome: Text, took: str, bar: Text) -> Text:
         room = self.width - _OUTCOME_WIDTH - _TOOK_WIDTH - 3
         room -= _BAR_WIDTH + 2 if self._has_bar else 0
-        if left.cell_len > room:
-            left.truncate(room - 1)
-            left.append(self.symbols.ellipsis)
+        left = self._cut(left, room)
         left.pad_right(room - left.cell_len)
         outcome.pad_right(_OUTCOME_WIDTH - outcome.cell_len)
         cells = Text.assemble(left, " ", outcome, (f" {took:>{_TOOK_WIDTH}}", "cyan"))
         return Text.assemble(cells, "  ", bar) if self._has_bar else cells
+
+    def _cut(self, text: Text, room: int) -> Text:
+        if text.cell_len > room:
+            text.truncate(room - 1)
+            text.append(self.symbols.ellipsis)
+        return text
 
     def _wrapped(self, guide: str, text: Text) -> Iterator[Text]:
         from rich.console import Console  # noqa: PLC0415  (only wraps)
@@ -128,7 +132,8 @@ class Painter:
         clock = datetime.fromtimestamp(line.time / 1e9).astimezone().strftime("%H:%M:%S.%f")[:-3]
         level = (f" {line.severity:<5.5} ", _LEVELS.get(line.severity[:4].upper(), "dim"))
         body = line.body.splitlines()[0] if line.body else ""
-        return Text.assemble((f"{self.symbols.log} {clock}", "dim"), level, body)
+        of_library = line.logger.startswith(("celery", "rq"))  # what the application says stands out
+        return Text.assemble((f"{self.symbols.log} {clock}", "dim"), level, (body, "dim" * of_library))
 
 
 def _label(node: Node, parent: Node | None) -> Text:

@@ -24,6 +24,9 @@ _OPENING = (
     "Some jobs succeed, one needs a second attempt, one fails, one is killed with SIGKILL. "
     "Each request becomes one trace."
 )
+_LOST = Text(
+    "A killed attempt ends in the trace when its worker notices: RQ at once, Celery within 5 s.", "dim"
+)
 
 
 def print_opening(console: Console) -> None:
