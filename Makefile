@@ -22,7 +22,8 @@ lint: $(DEV)/installed ## Check style, import contracts and the generated docume
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/lint-imports --no-logo
-	$(DEV)/bin/python scripts/docs --check
+	$(DEV)/bin/otel-taskqueue settings --check docs/settings.md
+	$(DEV)/bin/otel-taskqueue spans --check docs/spans.md
 
 format: $(DEV)/installed ## Format the code
 	$(DEV)/bin/ruff format .
@@ -31,7 +32,8 @@ types: $(DEV)/installed ## Check the types (strict)
 	$(DEV)/bin/pyright
 
 docs: $(DEV)/installed ## Generate the documentation which comes from the code
-	$(DEV)/bin/python scripts/docs
+	$(DEV)/bin/otel-taskqueue settings --markdown >docs/settings.md
+	$(DEV)/bin/otel-taskqueue spans --markdown >docs/spans.md
 
 lock: $(DEV)/installed ## Resolve the dependencies anew; ARGS=--upgrade takes newer ones
 	scripts/lock $(ARGS)
