@@ -56,9 +56,12 @@ def overrule(attempt: Attempt, verdict: Verdict, *, reaped: bool = False) -> Non
 
 
 def conclude_all(verdict: Verdict) -> None:
-    """The worker stops: what is still in flight ends with it."""
+    """The worker stops: what is still in flight ends with it; what no process took has not begun."""
+    reader = delivery.reader()
+    if reader is not None:
+        reader.drain()
     for attempt in attempts.unsettled():
-        if attempt.local:
+        if attempt.local or not (attempt.accepted or attempt.started or attempt.pending):
             continue
         with Guarded("verdict", leaving=True):
             found = attempt.pending.verdict if attempt.pending is not None else verdict

@@ -7,6 +7,7 @@ never does so in a worker's event loop.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -52,12 +53,18 @@ class Reader:
         self._data: deque[tuple[int, int, bytes]] = deque()
         self._verdicts: deque[tuple[bytes, Verdict | None, int, Attempt]] = deque()
         self._later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._receiving = threading.Lock()
-        self._buffer = memoryview(bytearray(2 * lanes.LONGEST_FRAME))
+        # A signal handler of the library may come in again on the same thread (Celery's cold shutdown
+        # cancels requests in one): it then reads into another buffer.
+        self._receiving = threading.RLock()
+        self._buffers = [_buffer()]
         self._woken, self._wake = socket.socketpair()
         self._woken.setblocking(False)
         self._wake.setblocking(False)
         self._stopping = threading.Event()
+        self._all_read = threading.Event()
+        self._sources = select.poll()
+        for source in (self._woken, self.lanes.control.read, self.lanes.data.read):
+            self._sources.register(source, select.POLLIN)
         self._thread = threading.Thread(target=self._run, name="otel-taskqueue-relay", daemon=True)
         self._thread.start()
 
@@ -75,19 +82,14 @@ class Reader:
         """Forward the span with the parent's verdict in the place of the child's."""
         self._settle(attempt, attempt.ended or attempt.started or b"", verdict, end_time)
 
-    def stop(self, idle: float, limit: float) -> None:
-        """Forward the rest until nothing moves for ``idle`` seconds, for at most ``limit`` seconds."""
+    def stop(self) -> None:
+        """Nothing more will come: forward the rest, then end. Does not wait."""
         self._stopping.set()
         self.wake()
-        deadline = time.monotonic() + limit
-        moved, last = time.monotonic(), -1
-        while self._thread.is_alive() and time.monotonic() < deadline:
-            self._thread.join(_GATHER)
-            left = self.backlog
-            if left != last:
-                moved, last = time.monotonic(), left
-            if time.monotonic() - moved > idle:
-                return
+
+    def emptied(self, processor: Any) -> threading.Event:
+        """Set when a processor has been given everything, after `stop`."""
+        return self._outlets.emptied(processor) or self._all_read
 
     @property
     def backlog(self) -> int:
@@ -125,41 +127,49 @@ class Reader:
 
     def _serve(self) -> bool:
         """One turn: wait, read, forward; True when all is done and the worker stops."""
-        self._wait()
-        if not self._stopping.is_set():
+        stopping = self._stopping.is_set()
+        self._wait(stopping)
+        if not stopping:
             time.sleep(_GATHER)
         with self._receiving:
             busy = self._receive(self.lanes.control.read, _BURST) + self._receive(
                 self.lanes.data.read, _BURST
             )
-        self._expire()
+        self._expire(0 if stopping and not busy else _ANNOUNCEMENT)
         self._rebuild()
         empty = self._outlets.forward()
         self.dropped.update(self._outlets.take_dropped())
-        return self._stopping.is_set() and empty and not busy and not self.backlog
+        if not stopping or busy:
+            return False
+        self._all_read.set()
+        self._outlets.finish()
+        return empty and not self.backlog
 
-    def _wait(self) -> None:
+    def _wait(self, stopping: bool) -> None:  # noqa: FBT001
         timeout = None
-        if self._stopping.is_set():
+        if stopping:
             timeout = _GATHER / 2
         elif self.backlog:
             timeout = _RETRY
         elif attempts.pending():
             timeout = _ANNOUNCEMENT / 2e9
-        sources = (self._woken, self.lanes.control.read, self.lanes.data.read)
-        ready, _, _ = select.select(sources, (), (), timeout)
-        if self._woken in ready:
+        self._sources.poll(timeout and timeout * 1000)
+        with contextlib.suppress(BlockingIOError):
             self._woken.recv(4096)
 
     def _receive(self, lane: socket.socket, most: int) -> int:
-        for count in range(most):
-            try:
-                size = lane.recv_into(self._buffer)
-            except BlockingIOError:
-                return count
-            with Guarded("relay"):
-                self._take(*frames.load(self._buffer[:size]))
-        return most
+        buffer = self._buffers.pop() if self._buffers else _buffer()
+        try:
+            for count in range(most):
+                try:
+                    size = lane.recv_into(buffer)
+                except BlockingIOError:
+                    return count
+                with Guarded("relay"):
+                    self._take(*frames.load(buffer[:size]))
+            return most
+        finally:
+            self._buffers.append(buffer)
 
     def _take(self, kind: int, key: int, body: Any) -> None:
         if kind in {frames.SPAN, frames.LOG}:
@@ -179,11 +189,11 @@ class Reader:
         if attempt.pending is not None:
             self.judge(attempt, *attempt.pending)
 
-    def _expire(self) -> None:
+    def _expire(self, patience: int) -> None:
         """Verdicts whose attempt was killed before it could announce itself get a span of their own."""
         now = time.time_ns()
         for attempt in attempts.pending():
-            if attempt.pending is not None and now - attempt.pending.end_time > _ANNOUNCEMENT:
+            if attempt.pending is not None and now - attempt.pending.end_time >= patience:
                 judge.alone(attempt, *attempt.pending)
 
     def _rebuild(self) -> None:
@@ -214,3 +224,7 @@ class Reader:
             for processor in pipeline.own:
                 processor.on_end(span)
         self._outlets.add(self._spans, span, important=True)
+
+
+def _buffer() -> memoryview:
+    return memoryview(bytearray(2 * lanes.LONGEST_FRAME))

@@ -8,6 +8,7 @@ after five seconds in all.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import threading
 import time
@@ -15,42 +16,50 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics import MeterProvider
 
-from otel_taskqueue.core import delivery
+from otel_taskqueue.core import arbiter, delivery
+from otel_taskqueue.core.failure import Verdict
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.sdk import providers
+from otel_taskqueue.semconv import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from otel_taskqueue.core.relay.reader import Reader
     from otel_taskqueue.core.telemetry import Telemetry
 
 #: The longest time (s) that the end of a process waits for its telemetry.
 LIMIT: Final = 5.0
 _STEP: Final = 0.02
+_STOPPED: Final = Verdict(Outcome.LOST, description="the worker stopped")
 _taken: list[Any] = []
-_registered: list[int] = []
+_registered = False
+_finished: set[int] = set()
 
 
 def take_over(telemetry: Telemetry) -> None:
     """Put our bounded end in the place of the providers' own, once for each provider."""
+    global _registered  # noqa: PLW0603  a forked process inherits the handler
     for provider in _found(telemetry):
         if all(provider is not other for other in _taken) and providers.take_exit_handler(provider):
             _taken.append(provider)
-    if _taken and os.getpid() not in _registered:
-        _registered.append(os.getpid())
+    if _taken and not _registered:
+        _registered = True
         atexit.register(finish, telemetry)
 
 
 def finish(telemetry: Telemetry) -> None:
-    """Forward what the relay holds, then shut the providers down, all within the deadline."""
+    """Forward what the relay holds and shut down whatever exports, all within the deadline."""
+    if os.getpid() in _finished:
+        return
+    _finished.add(os.getpid())
     with Guarded("exit", leaving=True):
-        started = time.monotonic()
         reader = delivery.reader()
         if reader is not None:
-            reader.stop(telemetry.settings.flush_timeout, LIMIT)
-        left = LIMIT - (time.monotonic() - started)
-        shutdowns = [provider.shutdown for provider in _taken]
-        _run(shutdowns, _taken, telemetry.settings.flush_timeout, left)
+            arbiter.conclude_all(_STOPPED)
+            reader.stop()
+        ends = [functools.partial(_end, part, reader) for provider in _taken for part in _parts(provider)]
+        _run(ends, functools.partial(_waiting, _taken, reader), telemetry.settings.flush_timeout)
 
 
 def flush(telemetry: Telemetry) -> None:
@@ -59,8 +68,23 @@ def flush(telemetry: Telemetry) -> None:
     Never metrics in a forked child: its reader may have inherited a held lock.
     """
     found = [provider for provider in _found(telemetry) if not isinstance(provider, MeterProvider)]
-    flushes = [provider.force_flush for provider in found]
-    _run(flushes, found, telemetry.settings.flush_timeout, LIMIT)
+    flushes = [part.force_flush for provider in found for part in _parts(provider)]
+    _run(flushes, functools.partial(_waiting, found, None), telemetry.settings.flush_timeout)
+
+
+def _end(part: Any, reader: Reader | None) -> None:
+    if reader is not None:
+        reader.emptied(part).wait()
+    part.shutdown()
+
+
+def _parts(provider: Any) -> tuple[Any, ...]:
+    """What ends by itself: each processor, so that one that hangs does not keep the others waiting."""
+    return providers.processors_of(provider) or (provider,)
+
+
+def _waiting(watched: Sequence[Any], reader: Reader | None) -> list[int]:
+    return [*map(providers.waiting, watched), reader.backlog if reader is not None else 0]
 
 
 def _found(telemetry: Telemetry) -> list[Any]:
@@ -68,16 +92,16 @@ def _found(telemetry: Telemetry) -> list[Any]:
     return providers.all_providers(*(provider for provider in given if provider is not None))
 
 
-def _run(calls: Sequence[Callable[[], Any]], watched: Sequence[Any], idle: float, limit: float) -> None:
+def _run(calls: Sequence[Callable[[], Any]], left: Callable[[], list[int]], idle: float) -> None:
     """Call each in a thread of its own; give up when nothing moves or the limit is reached."""
     threads = [threading.Thread(target=_quietly, args=(call,), daemon=True) for call in calls]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + limit
     moved, last = time.monotonic(), None
+    deadline = moved + LIMIT
     while any(thread.is_alive() for thread in threads) and time.monotonic() < deadline:
         next(thread for thread in threads if thread.is_alive()).join(_STEP)
-        state = [*map(providers.waiting, watched), *(thread.is_alive() for thread in threads)]
+        state = [*left(), *(thread.is_alive() for thread in threads)]
         if state != last:
             moved, last = time.monotonic(), state
         if time.monotonic() - moved > idle:
