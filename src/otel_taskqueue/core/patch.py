@@ -91,7 +91,8 @@ class Applied:
     def restore(self) -> None:
         """Switch off, and give the name back unless somebody has wrapped over it."""
         self._replacement.__otel_taskqueue_active__[0] = False
-        if self._owner.__dict__.get(self._name) is not self._replacement:
+        found = self._owner.__dict__.get(self._name)
+        if (found.__func__ if isinstance(found, staticmethod) else found) is not self._replacement:
             return
         if self._owned:
             setattr(self._owner, self._name, self._original)
@@ -116,9 +117,12 @@ def replace(module: ModuleType, patch: Patch) -> Applied | None:
     if marker is not None:
         original = original.__wrapped__
     owned = name in vars(owner)
+    raw = vars(owner)[name] if owned else original
     replacement = switchable(original, patch.wrapper)
-    setattr(owner, name, replacement)
-    return Applied(owner, name, original, replacement, owned=owned)
+    # What was bound to its class already must not be bound again.
+    bound = isinstance(raw, (classmethod, staticmethod))
+    setattr(owner, name, staticmethod(replacement) if bound else replacement)
+    return Applied(owner, name, raw, replacement, owned=owned)
 
 
 def switchable(
