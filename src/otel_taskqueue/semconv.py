@@ -80,6 +80,8 @@ CARRIER_TASK: Final = "taskqueue-task"
 CARRIER_ETA: Final = "taskqueue-eta"
 #: Field of an RQ job's hash with the span of its latest run, in traceparent form.
 JOB_RUN: Final = "_otel_run"
+#: What stands in that field when the worker itself reported an attempt that RQ still takes for running.
+JOB_RUN_REPORTED: Final = "reported"
 #: Key of the per-job trace style in ``rq.job.Job.meta``.
 META_TRACE_STYLE: Final = "_otel_trace_style"
 #: Attribute of a Celery task class with its trace style.

@@ -1,0 +1,100 @@
+"""What happens when a worker, a scheduler or another process of RQ starts and stops."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context
+
+from otel_taskqueue.core import delivery, quiet
+from otel_taskqueue.core.guard import Guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_taskqueue.core.telemetry import Telemetry
+
+    Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
+    Adopt = Callable[[type], None]
+
+
+def quietly(telemetry: Telemetry) -> Wrapper:
+    """Wrap what RQ does for itself: its Redis calls make no spans."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        if not telemetry.settings.suppress_broker_spans:
+            return original
+
+        def quiet_call(*args: Any, **kwargs: Any) -> Any:
+            token = context.attach(quiet.quieted())
+            try:
+                return original(*args, **kwargs)
+            finally:
+                context.detach(token)
+
+        return quiet_call
+
+    return wrapper
+
+
+def worker_made(telemetry: Telemetry, adopt: Adopt) -> Wrapper:
+    """Wrap `__init__` of the worker classes: by now the worker's own class is known."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        init = quietly(telemetry)(original)
+
+        def init_worker(worker: Any, *args: Any, **kwargs: Any) -> Any:
+            with Guarded("worker class"):
+                adopt(type(worker))
+            return init(worker, *args, **kwargs)
+
+        return init_worker
+
+    return wrapper
+
+
+def work(telemetry: Telemetry, adopt: Adopt) -> Wrapper:
+    """Wrap `BaseWorker.work`: from its start to its end, in a process of its own or in a pool's child."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        run = quietly(telemetry)(original)
+
+        def work_off(worker: Any, *args: Any, **kwargs: Any) -> Any:
+            with Guarded("worker start"):
+                adopt(type(worker))
+                delivery.bound_exit(telemetry)
+            try:
+                return run(worker, *args, **kwargs)
+            finally:
+                if is_forked_by_multiprocessing():
+                    delivery.finish(telemetry)
+
+        return work_off
+
+    return wrapper
+
+
+def schedule(telemetry: Telemetry) -> Wrapper:
+    """Wrap `RQScheduler.work` and `CronScheduler.start`: what they sent leaves before they end."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        run = quietly(telemetry)(original)
+
+        def run_scheduler(*args: Any, **kwargs: Any) -> Any:
+            delivery.bound_exit(telemetry)
+            try:
+                return run(*args, **kwargs)
+            finally:
+                if is_forked_by_multiprocessing():
+                    delivery.leave_child(telemetry)
+
+        return run_scheduler
+
+    return wrapper
+
+
+def is_forked_by_multiprocessing() -> bool:
+    """Whether this process ends by ``os._exit``, where no exit handler runs."""
+    module = sys.modules.get("multiprocessing")
+    return module is not None and module.parent_process() is not None

@@ -1,0 +1,80 @@
+"""What differs between versions of RQ: whether it is there, who defines a method, times, exceptions."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import wrapt
+
+from otel_taskqueue.core import guard
+
+_logger = logging.getLogger("otel_taskqueue")
+OLDEST = (1, 16)
+#: Exceptions of RQ which a signal handler raises wherever the process happens to be.
+_CONTROL = {
+    "rq.timeouts": ("BaseTimeoutException",),
+    "rq.exceptions": ("ShutDownImminentException", "StopRequested"),
+    "rq.worker": ("StopRequested",),
+}
+_hooked = False
+
+
+def usable() -> bool:
+    """Whether a supported RQ is installed; nothing of it is imported to find out."""
+    try:
+        found = version("rq")
+    except PackageNotFoundError:
+        return False
+    numbers = tuple(int(number) for number in re.findall(r"\d+", found)[:2])
+    if numbers >= OLDEST:
+        return True
+    _logger.error(
+        "rq %s is not instrumented: otel-taskqueue needs rq >= %s", found, ".".join(map(str, OLDEST))
+    )
+    return False
+
+
+def let_control_pass() -> None:
+    """Time limits and stops of RQ belong to the application, as soon as RQ is imported."""
+    global _hooked  # noqa: PLW0603  once per process
+    if not _hooked:
+        _hooked = True
+        for module in _CONTROL:
+            wrapt.register_post_import_hook(_know_control, module)
+
+
+def _know_control(module: Any) -> None:
+    found = (getattr(module, name, None) for name in _CONTROL[module.__name__])
+    guard.let_pass(*(kind for kind in found if kind is not None))
+
+
+def is_a(kind: type[BaseException], name: str) -> bool:
+    """Whether an exception class is, or comes from, RQ's exception of this name."""
+    return any(base.__name__ == name and base.__module__.startswith("rq.") for base in kind.__mro__)
+
+
+def spawns(worker: Any) -> bool:
+    """Whether the worker starts its work-horse as a new program: nothing of ours is inherited."""
+    module = sys.modules.get("rq.worker")
+    kind = getattr(module, "SpawnWorker", None)
+    return kind is not None and isinstance(worker, kind)
+
+
+def nanoseconds(moment: Any) -> int:
+    """A time of a job in unix nanoseconds, 0 for none; RQ before 2.0 stores UTC without saying so."""
+    if not isinstance(moment, datetime):
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return int(moment.timestamp() * 1_000_000) * 1000
+
+
+def status_of(job: Any) -> str:
+    """The status which the job object knows, as text, without asking Redis."""
+    status = job.get_status(refresh=False)
+    return str(getattr(status, "value", status) or "")

@@ -1,0 +1,229 @@
+"""Where RQ runs an attempt: `perform_job` in the work-horse or the worker itself, `run_sync` in a caller."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context
+
+from otel_taskqueue import semconv
+from otel_taskqueue.core import carrier as _carrier
+from otel_taskqueue.core import delivery, quiet
+from otel_taskqueue.core.guard import Guarded
+from otel_taskqueue.core.lifecycle import Incoming, Processing, current_attempt
+from otel_taskqueue.rq import abandoned, boot, notes, verdicts, ways
+from otel_taskqueue.rq import job as _job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_taskqueue.core.failure import Verdict
+    from otel_taskqueue.core.telemetry import Telemetry
+
+    Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def work_horse(_telemetry: Telemetry) -> Wrapper:
+    """Wrap `main_work_horse`: from here on this process runs one job; it ends by `os._exit`."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        def main_work_horse(worker: Any, *args: Any, **kwargs: Any) -> Any:
+            about = notes.of_worker(worker)
+            if not about.is_horse:  # a subclass may call its base class
+                about.is_horse = True
+                delivery.enter_child()
+            return original(worker, *args, **kwargs)
+
+        return main_work_horse
+
+    return wrapper
+
+
+def perform(telemetry: Telemetry) -> Wrapper:
+    """Wrap `perform_job`: the attempt's span around everything that RQ does for it in this process."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        run = boot.quietly(telemetry)(original)
+
+        def perform_job(worker: Any, *args: Any, **kwargs: Any) -> Any:
+            about, job = notes.of_worker(worker), notes.argument(args, kwargs, "job")
+            if about.performing is job:  # a subclass calls its base class
+                return original(worker, *args, **kwargs)
+            about.performing = job
+            try:
+                with Processing(telemetry, _incoming, telemetry, worker, job) as attempt:
+                    result = run(worker, *args, **kwargs)
+                    with Guarded("verdict", leaving=True):
+                        attempt.verdict = verdicts.of_run(job, notes.of_job(job))
+                return result
+            finally:
+                about.performing = None
+                if about.is_horse:
+                    delivery.leave_child(telemetry)
+
+        return perform_job
+
+    return wrapper
+
+
+def run_sync(telemetry: Telemetry) -> Wrapper:
+    """Wrap `Queue.run_sync`: a queue with ``is_async=False`` runs the job inside of the enqueue call."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        def run_sync_job(queue: Any, *args: Any, **kwargs: Any) -> Any:
+            job = notes.argument(args, kwargs, "job")
+            way, token = ways.user_code(), context.attach(quiet.loud())
+            try:
+                with Processing(telemetry, _incoming_here, telemetry, job) as attempt:
+                    result = original(queue, *args, **kwargs)
+                    with Guarded("verdict", leaving=True):
+                        attempt.verdict = verdicts.of_run(job, notes.of_job(job))
+                return result
+            finally:
+                context.detach(token)
+                ways.leave_user_code(way)
+
+        return run_sync_job
+
+    return wrapper
+
+
+def run_job(_telemetry: Telemetry) -> Wrapper:
+    """Wrap `Queue.run_job`: `run_sync` swallows what it raises."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        def run_one_job(queue: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return original(queue, *args, **kwargs)
+            except BaseException as error:
+                with Guarded("verdict"):
+                    notes.of_job(notes.argument(args, kwargs, "job")).error = error
+                raise
+
+        return run_one_job
+
+    return wrapper
+
+
+def loudly(_telemetry: Telemetry) -> Wrapper:
+    """Wrap what calls user code and nothing else: its Redis calls are the user's, what it enqueues is new."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call_user_code(*args: Any, **kwargs: Any) -> Any:
+            way, token = ways.user_code(), context.attach(quiet.loud())
+            try:
+                return original(*args, **kwargs)
+            finally:
+                context.detach(token)
+                ways.leave_user_code(way)
+
+        return call_user_code
+
+    return wrapper
+
+
+def failure_callback(telemetry: Telemetry) -> Wrapper:
+    """Wrap `Job.execute_failure_callback`: the first to hear of the job's own exception, in all versions."""
+    loud = loudly(telemetry)
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        call = loud(original)
+
+        def execute_failure_callback(job: Any, penalty: Any, *exc_info: Any) -> Any:
+            with Guarded("verdict"):
+                if not abandoned.found(job, exc_info):
+                    _note_error(job, exc_info)
+            return call(job, penalty, *exc_info)
+
+        return execute_failure_callback
+
+    return wrapper
+
+
+def handle_exception(telemetry: Telemetry) -> Wrapper:
+    """Wrap `handle_exception`: it hears of exceptions that no failure callback heard of."""
+    loud = loudly(telemetry)
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        call = loud(original)
+
+        def handle_job_exception(worker: Any, job: Any, *exc_info: Any) -> Any:
+            with Guarded("verdict"):
+                _note_error(job, exc_info)
+            return call(worker, job, *exc_info)
+
+        return handle_job_exception
+
+    return wrapper
+
+
+def prepare_for_execution(_telemetry: Telemetry) -> Wrapper:
+    """Wrap `Job.prepare_for_execution`: the job's hash names its latest run, at no round trip.
+
+    Its meta cannot: RQ does not write it again when a job ends, and tasks replace it.
+    """
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        def prepare(job: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(job, *args, **kwargs)
+            with Guarded("process"):
+                current = current_attempt()
+                if current is not None and current.job.id == job.id and current.span_context is not None:
+                    run = _carrier.to_traceparent(current.span_context)
+                    notes.argument(args, kwargs, "pipeline", 1).hset(job.key, semconv.JOB_RUN, run)
+            return result
+
+        return prepare
+
+    return wrapper
+
+
+def restore(_telemetry: Telemetry) -> Wrapper:
+    """Wrap `Job.restore`: whoever enqueues a job again wants to know of its latest run."""
+    key = semconv.JOB_RUN.encode()
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        def restore_job(job: Any, raw_data: Any, *args: Any, **kwargs: Any) -> Any:
+            with Guarded("process"):
+                run = raw_data.get(key) or raw_data.get(semconv.JOB_RUN)
+                if run:
+                    notes.of_job(job).run = run.decode("ascii", "replace") if isinstance(run, bytes) else run
+            return original(job, raw_data, *args, **kwargs)
+
+        return restore_job
+
+    return wrapper
+
+
+def _note_error(job: Any, exc_info: tuple[Any, ...]) -> None:
+    about = notes.of_job(job)
+    if about.error is None and len(exc_info) > 1 and isinstance(exc_info[1], BaseException):
+        about.error = exc_info[1]
+
+
+def _incoming(telemetry: Telemetry, worker: Any, job: Any) -> Incoming:
+    about, watch = notes.of_job(job), notes.of_worker(worker).watch
+    about.error = about.again = None
+    carrier = _job.carrier_of(job)
+    stale = _job.is_stale(job, carrier)
+    return Incoming(
+        job=_job.of_run(job, carrier, telemetry.settings, worker.name),
+        carrier=carrier,
+        judge=functools.partial(_judge, about),
+        serial=watch.attempt.serial if watch is not None and watch.job.id == job.id else None,
+        link=stale or _job.style_of(job, telemetry.settings) == "link",
+    )
+
+
+def _incoming_here(telemetry: Telemetry, job: Any) -> Incoming:
+    about = notes.of_job(job)
+    about.error = about.again = None
+    carrier = _job.carrier_of(job)
+    view = _job.of_run(job, carrier, telemetry.settings, None)
+    return Incoming(view, {}, judge=functools.partial(_judge, about), eager=True)
+
+
+def _judge(about: notes.JobNotes, error: BaseException) -> Verdict:
+    """`perform_job` raises when it cannot store how the job ended."""
+    return verdicts.of_error(about.error or error, about.again)

@@ -1,0 +1,89 @@
+"""RQ's exceptions, statuses and dead work-horses -> verdicts: the table of how an attempt can end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from otel_taskqueue.core import failure
+from otel_taskqueue.core.failure import SUCCESS, Raised, Verdict
+from otel_taskqueue.rq import compat
+from otel_taskqueue.semconv import Outcome
+
+if TYPE_CHECKING:
+    from otel_taskqueue.core.failure import Again
+    from otel_taskqueue.rq.notes import JobNotes, Watch
+
+_TIMEOUT = "BaseTimeoutException"
+_SHUTDOWN = "ShutDownImminentException"
+
+
+def of_run(job: Any, notes: JobNotes) -> Verdict:
+    """The verdict on an attempt after `perform_job` has returned."""
+    if notes.error is not None:
+        return of_error(notes.error, notes.again)
+    if notes.again is not None:
+        return Verdict(Outcome.RETRY, again=_because(notes.again, "the job returned a Retry"))
+    if _is_retry(getattr(job, "_result", None)):
+        return Verdict(Outcome.FAILURE, description="the job asked for more attempts than it may have")
+    return SUCCESS
+
+
+def of_error(error: BaseException, again: Again | None) -> Verdict:
+    """An exception that ended the attempt: a timeout, a shutdown, a retry, or a failure."""
+    kind = type(error)
+    if compat.is_a(kind, _TIMEOUT):
+        outcome = Outcome.TIMEOUT
+    elif compat.is_a(kind, _SHUTDOWN):
+        outcome = Outcome.LOST
+    elif again is not None:
+        return Verdict(Outcome.RETRY, again=again)
+    else:
+        outcome = Outcome.FAILURE
+    # A retried attempt records no exception: its reason is in the event.
+    return Verdict(outcome, failure.raised(error), again=again, record=again is None)
+
+
+def of_dead_horse(watch: Watch, again: Again | None, *, oom: bool) -> Verdict:
+    """The work-horse died before RQ knew how the job ended."""
+    ended = failure.exit_of_status(watch.status, oom=oom)
+    outcome, words = Outcome.LOST, "the work-horse ended unexpectedly"
+    if watch.overdue:
+        outcome, words = Outcome.TIMEOUT, "killed by the worker, a minute after the timeout"
+    return Verdict(outcome, again=_because(again, words), exit=ended, description=words)
+
+
+def of_stop(watch: Watch) -> Verdict:
+    """The job was stopped by a command."""
+    return Verdict(Outcome.REVOKED, exit=failure.exit_of_status(watch.status))
+
+
+def of_shutdown(watch: Watch, error: BaseException) -> Verdict:
+    """The worker stopped in the middle of the attempt and took the work-horse with it, or left it."""
+    cold = isinstance(error, SystemExit)
+    words = "cold shutdown of the worker" if cold else f"the worker ended: {type(error).__name__}"
+    return Verdict(Outcome.LOST, exit=failure.exit_of_status(watch.status), description=words)
+
+
+def of_abandoned(kind: type[BaseException] | None, again: Again | None, words: str) -> Verdict:
+    """RQ's maintenance found a job whose worker is gone; ``kind``: the exception that RQ reports."""
+    raised = Raised(failure.qualified_name(kind), words) if kind is not None else None
+    again = _because(again, words)
+    return Verdict(Outcome.LOST, raised, again=again, record=again is None, description=words)
+
+
+def of_status(status: str) -> Verdict:
+    """What the stored status says, where the work-horse's own word was lost."""
+    return Verdict(Outcome.FAILURE) if status == "failed" else SUCCESS
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Why another attempt was asked for, as far as an exception tells it."""
+    return "" if error is None else f"{type(error).__name__}: {failure.message_of(error)}"
+
+
+def _because(again: Again | None, reason: str) -> Again | None:
+    return again if again is None or again.reason else again._replace(reason=reason)
+
+
+def _is_retry(result: Any) -> bool:
+    return type(result).__name__ == "Retry" and type(result).__module__.startswith("rq.")
