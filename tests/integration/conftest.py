@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.celery_harness import CeleryHarness
+from support.delivery import DeliveryHarness, StartDelivery
 from support.harness import Harness, Options, rabbit_broker, redis_broker
 from support.otlp import Receiver
 from support.servers import RedisServer
@@ -48,6 +50,32 @@ def start_celery(
         if broker == "rabbitmq":
             where = rabbit_broker(request.getfixturevalue("rabbit_server"), redis_server)
         harness = CeleryHarness(where, to or receiver, tmp_path, pool=pool, options=options)
+        started.append(harness)
+        harness.start()
+        return harness
+
+    yield start
+    for harness in started:
+        harness.stop()
+
+
+@pytest.fixture
+def start_delivery(
+    redis_server: RedisServer, receiver: Receiver, tmp_path: Path
+) -> Iterator[StartDelivery]:
+    """Start a worker of ``delivery_app`` for one test; it is gone afterwards whatever happens."""
+    started: list[Harness] = []
+
+    def start(
+        pool: str = "prefork", *, to: Receiver | None = None, **options: Any
+    ) -> DeliveryHarness:
+        harness = DeliveryHarness(
+            redis_broker(redis_server),
+            to or receiver,
+            tmp_path,
+            pool=pool,
+            options=Options(**options),
+        )
         started.append(harness)
         harness.start()
         return harness
