@@ -8,6 +8,8 @@ from support.harness import Harness
 from support.otlp.model import LogLine, Span
 from support.process import Stopped
 
+OFFICIAL = "opentelemetry.instrumentation.celery"
+
 
 def audit(harness: Harness, stopped: Stopped) -> None:
     """A warm stop that left nothing, no attempt reported twice, no secret in any telemetry."""
@@ -16,6 +18,7 @@ def audit(harness: Harness, stopped: Stopped) -> None:
     check_no_span_twice(harness)
     check_no_attempt_more_than_expected(harness)
     check_no_secrets(harness)
+    check_ours_alone(harness)
 
 
 def check_no_span_twice(harness: Harness) -> None:
@@ -37,3 +40,8 @@ def check_no_secrets(harness: Harness) -> None:
     for secret in harness.broker.secrets:
         leaks = [item for item in sent if secret in repr(item)]
         assert leaks == []
+
+
+def check_ours_alone(harness: Harness) -> None:
+    """The official Celery instrumentation is installed as well and says nothing."""
+    assert [span for span in harness.receiver.spans() if span.scope == OFFICIAL] == []

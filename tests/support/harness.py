@@ -55,14 +55,16 @@ def rabbit_broker(server: RabbitServer, redis: RedisServer) -> Broker:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a worker is started.
+    """How a worker and its client are started.
 
+    ``env`` is added to the worker's environment, ``client_env`` to the client's,
     ``conf`` is the application's own configuration, ``app`` the module that holds it (empty: the
     room's), ``batch_delay`` the SDK's, in seconds.
     """
 
     arguments: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    client_env: Mapping[str, str] = field(default_factory=dict)
     conf: Mapping[str, Any] = field(default_factory=dict)
     app: str = ""
     concurrency: int = 2
@@ -206,7 +208,11 @@ class Harness(ABC):
             self._client = Client(
                 self.client_module,
                 # A client's spans are needed at once, whatever the worker's delay is.
-                {**self.env(self.client_service), "OTEL_BSP_SCHEDULE_DELAY": "50"},
+                {
+                    **self.env(self.client_service),
+                    "OTEL_BSP_SCHEDULE_DELAY": "50",
+                    **self.options.client_env,
+                },
                 self.directory / "client.log",
             )
         return self._client

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery import chain, chord, group
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from support.apps import celery_app
 from support.apps.client import flush, serve
@@ -52,6 +53,12 @@ def linked(case: str, *, success: str | None = None, error: str | None = None) -
 def publish_unserializable() -> str:
     """Enqueue an argument that JSON cannot hold."""
     return celery_app.ok.delay(object()).id
+
+
+def publish_suppressed() -> str:
+    """Enqueue where the caller wants no telemetry."""
+    with suppress_instrumentation():
+        return celery_app.ok.delay("quiet").id
 
 
 def publish_to(url: str) -> str:
@@ -147,6 +154,7 @@ OPERATIONS = {
         publish,
         linked,
         publish_unserializable,
+        publish_suppressed,
         publish_to,
         run_chain,
         run_group,
