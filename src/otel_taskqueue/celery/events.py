@@ -102,5 +102,6 @@ def _report(consumer: Any, message: Any, name: str, job_id: str, verdict: Verdic
             attempt=(headers.get("retries") or 0) + 1,
             worker=consumer.hostname,
         )
-        attempt = open_attempt(telemetry, Incoming(job, carrier, judge=_no_verdict))
+        link = telemetry.settings.trace_style == "link"
+        attempt = open_attempt(telemetry, lambda _attempt: Incoming(job, carrier, _no_verdict, link=link))
         delivery.alone(attempt, verdict, time.time_ns())

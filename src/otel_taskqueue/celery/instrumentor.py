@@ -67,6 +67,11 @@ def table(telemetry: Telemetry) -> list[Patch]:
     return [
         Patch("gevent.monkey", "patch_all", boot.around_patching(telemetry)),
         Patch("eventlet", "monkey_patch", boot.around_patching(telemetry)),
+        Patch(
+            "opentelemetry.instrumentation.celery",
+            "CeleryInstrumentor._instrument",
+            takeover.keep_out(telemetry),
+        ),
         *canvases,
         Patch("celery.app.amqp", "AMQP._create_task_sender", publish.sender(telemetry)),
         Patch("celery.worker.request", "create_request_cls", watch.request_class(telemetry)),

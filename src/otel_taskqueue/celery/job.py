@@ -61,6 +61,11 @@ def of_request(
     )
 
 
+def wants_link(task: Any, settings: Settings) -> bool:
+    """Whether the task's attempts start traces of their own (``Task.otel_trace_style``, else the setting)."""
+    return (getattr(task, semconv.TASK_TRACE_STYLE, None) or settings.trace_style) == "link"
+
+
 def carrier_of(request: Mapping[str, Any]) -> dict[str, str]:
     """The carrier in a request; protocol 1 and old versions of peers nest it in ``headers``."""
     found = _carrier.select(request)

@@ -95,7 +95,6 @@ def restore_tracers() -> None:
 
 
 def _tracer(telemetry: Telemetry, name: str, task: Any, worker: str | None, *, eager: bool) -> Tracer:
-    style = getattr(task, semconv.TASK_TRACE_STYLE, None) or telemetry.settings.trace_style
     return Tracer(
         telemetry,
         view_of(task.app),
@@ -103,7 +102,7 @@ def _tracer(telemetry: Telemetry, name: str, task: Any, worker: str | None, *, e
         name,
         worker,
         eager,
-        link=style == "link",
+        link=_job.wants_link(task, telemetry.settings),
         judge=functools.partial(of_exception, task, watched=False),
         judge_watched=functools.partial(of_exception, task, watched=True),
     )

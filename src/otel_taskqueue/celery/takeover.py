@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from otel_taskqueue.core.guard import Guarded
@@ -11,10 +12,13 @@ from otel_taskqueue.core.guard import Guarded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from otel_taskqueue.core.telemetry import Telemetry
     from otel_taskqueue.settings import Settings
 
 _logger = logging.getLogger("otel_taskqueue")
 _OFFICIAL = "opentelemetry.instrumentation.celery"
+_OFFICIAL_PACKAGE = "opentelemetry-instrumentation-celery"
+_TAKES_OVER = "otel-taskqueue takes over from the official Celery instrumentation"
 _said = False
 
 
@@ -37,13 +41,29 @@ def prefer_ours() -> None:
 
 
 def allowed(settings: Settings) -> bool:
-    """Whether ours may instrument: not when it was told to stay out and the official one is active."""
+    """Whether ours may instrument; told to stay out, it does so wherever the official one is to be had."""
     if settings.take_over:
+        displace(settings)
         return True
-    official = _active_official()
-    if official is not None:
-        _say("the official Celery instrumentation is active: otel-taskqueue stays out, as it was told to")
-    return official is None
+    stay_out = _active_official() is not None or _official_is_wanted()
+    if stay_out:
+        _say("otel-taskqueue stays out, as it was told to, and leaves Celery to the official instrumentation")
+    return not stay_out
+
+
+def keep_out(telemetry: Telemetry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Wrap `_instrument` of the official one: an application that calls it after ours doubles nothing."""
+
+    def wrapper(instrument: Callable[..., Any]) -> Callable[..., Any]:
+        def passed_over(*args: Any, **kwargs: Any) -> Any:
+            if not telemetry.settings.take_over:
+                return instrument(*args, **kwargs)
+            _say(_TAKES_OVER)
+            return None
+
+        return passed_over
+
+    return wrapper
 
 
 def displace(settings: Settings) -> None:
@@ -51,13 +71,13 @@ def displace(settings: Settings) -> None:
     official = _active_official()
     if official is not None and settings.take_over:
         official.uninstrument()
-        _say("otel-taskqueue takes over from the official Celery instrumentation")
+        _say(_TAKES_OVER)
 
 
 def _passing_over(load: Callable[..., Any]) -> Callable[..., Any]:
     def load_instrumentor(self: Any, entry_point: Any, **kwargs: Any) -> None:
         if entry_point.value.partition(":")[0] == _OFFICIAL and _ours_is_wanted():
-            _say("otel-taskqueue takes over from the official Celery instrumentation")
+            _say(_TAKES_OVER)
             return
         load(self, entry_point, **kwargs)
 
@@ -69,6 +89,16 @@ def _ours_is_wanted() -> bool:
     from otel_taskqueue.settings import disabled_instrumentations  # noqa: PLC0415
 
     return not {"otel_taskqueue_celery", "*"} & disabled_instrumentations()
+
+
+def _official_is_wanted() -> bool:
+    from otel_taskqueue.settings import disabled_instrumentations  # noqa: PLC0415
+
+    try:
+        version(_OFFICIAL_PACKAGE)
+    except PackageNotFoundError:
+        return False
+    return not {"celery", "*"} & disabled_instrumentations()
 
 
 def _active_official() -> Any:

@@ -8,6 +8,7 @@ are covered. Each method calls Celery's own exactly once, outside of our guard.
 
 from __future__ import annotations
 
+import functools
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from otel_taskqueue.celery.broker import view_of
 from otel_taskqueue.celery.compat import unwrap
 from otel_taskqueue.celery.redelivery import Redelivered
 from otel_taskqueue.core import arbiter, attempts, delivery, lifecycle, oom, quiet
+from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core.failure import SUCCESS, Again, Verdict
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.lifecycle import Incoming
@@ -61,7 +63,6 @@ class Watched(_Request):
     otel_attempt: Attempt | None = None
     otel_again: Again | None = None
     otel_success_stored = False
-    otel_oom_kills: int | None = None
 
     def execute_using_pool(self: Any, pool: Any, **kwargs: Any) -> Any:
         """Hand the attempt to the pool, with a serial of ours."""
@@ -80,7 +81,7 @@ class Watched(_Request):
             attempt = self.otel_attempt
             if attempt is not None:
                 attempt.accepted = time.time_ns()
-                attempt.incoming = attempt.incoming._replace(pid=pid)
+                attempt.pid = pid
         return super().on_accepted(pid, time_accepted)
 
     def on_success(self: Any, failed__retval__runtime: Any, **kwargs: Any) -> Any:
@@ -165,18 +166,26 @@ def _begin(request: Any) -> None:
     if not delivery.reports(telemetry):
         return
     message = request.request_dict
-    carrier = _job.carrier_of(message)
     if message["delivery_info"].get("redelivered"):
         previous = _redelivered.recall(request.id)
         if previous is not None:
-            carrier[semconv.PREVIOUS] = message[semconv.PREVIOUS] = previous
-    job = _job.of_request(
-        view_of(request.app), request.task.name, message, carrier, telemetry.settings, request.hostname
-    )
-    attempt = attempts.open_attempt(telemetry, Incoming(job, carrier, judge=_no_verdict))
+            message[semconv.PREVIOUS] = previous
+    attempt = attempts.open_attempt(telemetry, functools.partial(_incoming, request))
     request.otel_attempt = attempt
-    request.otel_oom_kills = oom.kills() if delivery.reader() is not None else None
     message[semconv.SERIAL] = attempt.serial
+
+
+def _incoming(request: Any, attempt: Attempt) -> Incoming:
+    """The message as the parent sees it; its wait ended when a process took it."""
+    telemetry, message = attempt.telemetry, request.request_dict
+    carrier = _job.carrier_of(message)
+    view, name = view_of(request.app), request.task.name
+    job = _job.of_request(view, name, message, carrier, telemetry.settings, request.hostname)
+    if attempt.accepted:
+        eta = _job.nanoseconds(message.get("eta"))
+        waited = _carrier.wait(_carrier.times(carrier).enqueued, eta, attempt.accepted)
+        job = job._replace(wait=waited)
+    return Incoming(job, carrier, _no_verdict, link=_job.wants_link(request.task, telemetry.settings))
 
 
 def _conclude(request: Any, exc_info: Any, *, reported: bool) -> None:
@@ -205,9 +214,7 @@ def _reported(request: Any, error: BaseException, exc_info: Any) -> Verdict:
 
 
 def _lost(request: Any, exc_info: Any) -> Verdict:
-    before, now = request.otel_oom_kills, oom.kills()
-    rose = before is not None and now is not None and now > before
-    return verdicts.of_lost(exc_info, request.otel_again, oom=rose)
+    return verdicts.of_lost(exc_info, request.otel_again, oom=oom.rose())
 
 
 def _revoked(signum: Any, expired: bool) -> Verdict:  # noqa: FBT001

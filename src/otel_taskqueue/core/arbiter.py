@@ -34,7 +34,8 @@ def report(attempt: Attempt, verdict: Verdict, *, reaped: bool = False) -> None:
         if reader is None or attempt.local:
             attempts.settle(attempt)  # whoever ran it exports by itself
             return
-        reader.drain()
+        if attempt.ended is None:
+            reader.drain()
         if attempt.ended is not None:
             reader.release(attempt)
         else:

@@ -11,6 +11,8 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.trace import SpanContext
 
     from otel_taskqueue.core.failure import Verdict
@@ -33,26 +35,30 @@ class Attempt:
 
     ``started`` and ``ended`` hold the child's span frames as they came: None = not arrived,
     empty = the span is not recorded. ``accepted`` is the time a process took it (unix
-    nanoseconds, 0 = not yet). ``local``: it runs in this very process.
+    nanoseconds, 0 = not yet), ``pid`` that process. ``local``: it runs in this very process.
     """
 
     __slots__ = (
+        "_incoming",
+        "_view",
         "accepted",
         "context",
         "done",
         "ended",
-        "incoming",
         "local",
         "owner",
         "pending",
+        "pid",
         "serial",
         "started",
         "telemetry",
     )
 
-    def __init__(self, telemetry: Telemetry, incoming: Incoming, serial: int) -> None:
+    def __init__(self, telemetry: Telemetry, serial: int, view: Callable[[Attempt], Incoming]) -> None:
         self.telemetry = telemetry
-        self.incoming = incoming
+        self._view: Callable[[Attempt], Incoming] | None = view
+        self._incoming: Incoming | None = None
+        self.pid: int | None = None
         self.serial = serial
         self.owner = os.getpid()
         self.started: bytes | None = None
@@ -63,11 +69,24 @@ class Attempt:
         self.local = False
         self.done = False
 
+    @property
+    def incoming(self) -> Incoming:
+        """The message as the parent sees it: found only when the parent has to speak itself."""
+        if self._incoming is None:
+            assert self._view is not None  # noqa: S101  a settled attempt was looked at before
+            self._incoming = self._view(self)._replace(serial=self.serial)
+        return self._incoming._replace(pid=self.pid) if self.pid else self._incoming
 
-def open_attempt(telemetry: Telemetry, incoming: Incoming) -> Attempt:
-    """Enter an attempt into this process's table."""
+    def close(self) -> None:
+        """Settled: let go of the message and of the child's frames."""
+        self.done = True
+        self.started = self.ended = self._view = None
+
+
+def open_attempt(telemetry: Telemetry, view: Callable[[Attempt], Incoming]) -> Attempt:
+    """Enter an attempt into this process's table; ``view`` is called at most once, when needed."""
     serial = next(_serials)
-    attempt = _table[serial] = Attempt(telemetry, incoming._replace(serial=serial), serial)
+    attempt = _table[serial] = Attempt(telemetry, serial, view)
     return attempt
 
 
@@ -96,8 +115,7 @@ def claim(serial: int | None) -> Attempt | None:
 
 def settle(attempt: Attempt) -> None:
     """Take the attempt out of the table; nothing is said about it any more."""
-    attempt.done = True
-    attempt.started = attempt.ended = None
+    attempt.close()
     _table.pop(attempt.serial, None)
 
 

@@ -74,11 +74,14 @@ def times(carrier: Mapping[str, str]) -> Times:
     return Times(_nanoseconds(carrier, semconv.ENQUEUED_AT), _nanoseconds(carrier, semconv.FIRST_ENQUEUED_AT))
 
 
-def wait(enqueued: int, eta: int = 0) -> float | None:
-    """Seconds in the queue, free of the delay that was asked for; None when not known."""
+def wait(enqueued: int, eta: int = 0, taken: int = 0) -> float | None:
+    """Seconds in the queue, free of the delay that was asked for; None when not known.
+
+    ``taken`` is the time (unix nanoseconds) a process took the job, 0 = now.
+    """
     if not enqueued:
         return None
-    return max(0, time.time_ns() - max(enqueued, eta)) / 1e9
+    return max(0, (taken or time.time_ns()) - max(enqueued, eta)) / 1e9
 
 
 def previous_attempt(carrier: Mapping[str, str]) -> tuple[Link, ...]:

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from otel_taskqueue.core import attempts
+from otel_taskqueue.core import attempts, oom
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.relay import channel, lanes
 
@@ -67,6 +67,7 @@ def prepare(telemetry: Telemetry) -> bool:
 
     with Guarded("relay"):
         _reader = Reader(providers.pipelines(_providers(telemetry)) or [])
+        oom.mark()
         return True
     return False
 
@@ -141,6 +142,7 @@ def alone(attempt: Attempt, verdict: Verdict, end_time: int) -> None:
     if serving is None:
         judge.alone(attempt, verdict, end_time)
     else:
+        _ = attempt.incoming  # looked at while the message is still at hand
         attempts.settle(attempt)
         serving.later(judge.alone, attempt, verdict, end_time)
 

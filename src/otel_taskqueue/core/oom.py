@@ -6,6 +6,7 @@ from pathlib import Path
 
 _V2 = "memory.events"
 _V1 = "memory.oom_control"
+_marked: int | None = None
 
 
 def kills() -> int | None:
@@ -20,6 +21,19 @@ def kills() -> int | None:
             if key == "oom_kill" and value.isdigit():
                 return int(value)
     return None
+
+
+def mark() -> None:
+    """Remember the count, before children run that could be killed."""
+    global _marked  # noqa: PLW0603  one cgroup per process
+    _marked = kills()
+
+
+def rose() -> bool:
+    """Whether the count rose since it was remembered; remembers the new one."""
+    before = _marked
+    mark()
+    return before is not None and _marked is not None and _marked > before
 
 
 def _candidates() -> list[tuple[Path, str]]:

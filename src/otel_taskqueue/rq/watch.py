@@ -159,7 +159,7 @@ def _begin(telemetry: Telemetry, worker: Any, job: Any) -> None:
     link = _job.is_stale(job, carrier) or _job.style_of(job, telemetry.settings) == "link"
     view = _job.of_watch(job, carrier, worker.name)
     incoming = Incoming(view, carrier, judge=_no_verdict, link=link)
-    attempt = attempts.open_attempt(telemetry, incoming)
+    attempt = attempts.open_attempt(telemetry, lambda _attempt: incoming)
     attempt.accepted = time.time_ns()
     about.watch = _watched[job.id] = Watch(attempt, job, oom.kills() if relays else None)
 

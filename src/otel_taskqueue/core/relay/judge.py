@@ -37,8 +37,8 @@ def alone(attempt: Attempt, verdict: Verdict, end_time: int) -> None:
     """A span for an attempt of which the child said nothing: it never started, or died too early."""
     from otel_taskqueue.core import lifecycle  # noqa: PLC0415  lifecycle imports this package
 
-    attempts.settle(attempt)
     telemetry, incoming = attempt.telemetry, attempt.incoming
+    attempts.settle(attempt)
     if telemetry.excluded(incoming.job.task):
         return
     start = min(attempt.accepted or end_time, end_time)

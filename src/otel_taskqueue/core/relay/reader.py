@@ -80,6 +80,7 @@ class Reader:
 
     def judge(self, attempt: Attempt, verdict: Verdict, end_time: int) -> None:
         """Forward the span with the parent's verdict in the place of the child's."""
+        _ = attempt.incoming  # looked at while the message is still at hand
         self._settle(attempt, attempt.ended or attempt.started or b"", verdict, end_time)
 
     def stop(self) -> None:
