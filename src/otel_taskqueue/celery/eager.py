@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 def carrier_of(request: Mapping[str, Any]) -> dict[str, str]:
     """What the attempt before handed on; empty for the first one."""
-    headers: Any = request.get("headers")
-    found: Any = headers.get(semconv.EAGER) if isinstance(headers, dict) else None
-    return cast("dict[str, str]", found) if isinstance(found, dict) else {}
+    headers = cast("dict[str, Any] | None", request.get("headers"))
+    return headers.get(semconv.EAGER, {}) if isinstance(headers, dict) else {}
 
 
 def hand_on(result: Any, carrier: Mapping[str, str], this: SpanContext | None) -> None:

@@ -7,20 +7,19 @@ of ours never reaches the application; an error of the application is never chan
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from opentelemetry import baggage, context, trace
+from opentelemetry import context, trace
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from otel_taskqueue import semconv
-from otel_taskqueue.core import attempts, carrier, exceptions, failure, quiet
+from otel_taskqueue.core import attempts, attributes, carrier, exceptions, failure, quiet
 from otel_taskqueue.core.guard import Guarded, is_control, report
 from otel_taskqueue.core.job import Current, JobView
 from otel_taskqueue.core.relay import channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from contextvars import Token
     from types import TracebackType
 
@@ -114,9 +113,9 @@ class Publishing:
             self.carrier = _carrier_for(outgoing)
             return
         span = self._span = self._telemetry.tracer.start_span(
-            _name(self._telemetry, semconv.OPERATION_SEND, outgoing.job),
+            attributes.span_name(self._telemetry, semconv.OPERATION_SEND, outgoing.job),
             kind=SpanKind.PRODUCER,
-            attributes=_common_attributes(outgoing.job, semconv.OPERATION_SEND, semconv.OPERATION_TYPE_SEND),
+            attributes=attributes.of_send(self._telemetry, outgoing.job),
             links=outgoing.links,
         )
         _call_hook(self._telemetry.publish_hook, span, outgoing.job)
@@ -159,7 +158,7 @@ class Processing:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace_: TracebackType | None
-    ) -> bool:
+    ) -> Literal[False]:
         token, self._token = self._token, None
         if self._incoming is not None:
             with Guarded("process", leaving=True):
@@ -229,10 +228,10 @@ def start_processing(
             links.append(Link(producer))
         sender = trace.set_span_in_context(trace.INVALID_SPAN, sender)
     span = telemetry.tracer.start_span(
-        _name(telemetry, semconv.OPERATION_PROCESS, incoming.job),
+        attributes.span_name(telemetry, semconv.OPERATION_PROCESS, incoming.job),
         context=sender,
         kind=SpanKind.INTERNAL if incoming.eager else SpanKind.CONSUMER,
-        attributes=_process_attributes(telemetry, incoming, sender),
+        attributes=attributes.of_process(telemetry, incoming, sender),
         links=links,
         start_time=start_time,
     )
@@ -277,53 +276,6 @@ def _carrier_for(outgoing: Outgoing) -> dict[str, str]:
     if attempt is not None and semconv.TRACEPARENT in attempt.carrier:
         return carrier.for_retry(attempt.carrier, attempt.span_context)
     return carrier.inject(outgoing.first_enqueued)
-
-
-def _name(telemetry: Telemetry, operation: str, job: JobView) -> str:
-    return f"{operation} {job.queue if telemetry.settings.span_naming == 'queue' else job.task}"
-
-
-def _common_attributes(job: JobView, operation: str, operation_type: str) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        semconv.MESSAGING_SYSTEM: job.broker.system,
-        semconv.MESSAGING_OPERATION_NAME: operation,
-        semconv.MESSAGING_OPERATION_TYPE: operation_type,
-        semconv.MESSAGING_DESTINATION_NAME: job.queue,
-        semconv.MESSAGING_MESSAGE_ID: job.id,
-        semconv.SYSTEM: job.library,
-        semconv.TASK_NAME: job.task,
-    }
-    if job.broker.address is not None:
-        found[semconv.SERVER_ADDRESS] = job.broker.address
-    if job.broker.port is not None:
-        found[semconv.SERVER_PORT] = job.broker.port
-    if job.conversation_id is not None:
-        found[semconv.MESSAGING_CONVERSATION_ID] = job.conversation_id
-    if job.group_id is not None:
-        found[semconv.GROUP_ID] = job.group_id
-    if job.eta is not None:
-        found[semconv.TASK_ETA] = job.eta
-    if job.arguments is not None:
-        found[semconv.TASK_ARGS], found[semconv.TASK_KWARGS] = job.arguments
-    return found
-
-
-def _process_attributes(telemetry: Telemetry, incoming: Incoming, sender: Context) -> Mapping[str, Any]:
-    job = incoming.job
-    found = _common_attributes(job, semconv.OPERATION_PROCESS, semconv.OPERATION_TYPE_PROCESS)
-    found[semconv.TASK_ATTEMPT] = job.attempt
-    found[semconv.PROCESS_PID] = incoming.pid or os.getpid()
-    if job.worker is not None:
-        found[semconv.WORKER_NAME] = job.worker
-    if job.wait is not None:
-        found[semconv.TASK_WAIT] = job.wait
-    if job.redelivered:
-        found[semconv.REDELIVERED] = True
-    for key in telemetry.settings.baggage_keys:
-        value = baggage.get_baggage(key, sender)
-        if value is not None:
-            found[key] = str(value)
-    return found
 
 
 def _call_hook(hook: Callable[[Span, JobView], None] | None, span: Span, job: JobView) -> None:
