@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 import redis
-from rq import Queue, Repeat, Retry
+import rq
+from rq import Queue, Retry
 from rq.command import send_stop_job_command
 from rq.job import Callback, Job
 from rq.serializers import JSONSerializer
@@ -29,7 +30,7 @@ def _options(given: Options) -> dict[str, Any]:
     if retry := options.pop("retry", None):
         options["retry"] = Retry(**retry)
     if repeat := options.pop("repeat", None):
-        options["repeat"] = Repeat(**repeat)
+        options["repeat"] = rq.Repeat(**repeat)  # came with RQ 2.2
     for name in ("on_success", "on_failure", "on_stopped"):
         if callback := options.pop(name, None):
             options[name] = Callback(getattr(rq_jobs, callback))
