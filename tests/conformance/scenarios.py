@@ -296,7 +296,16 @@ SCENARIOS = (
     Scenario(
         "function that cannot be imported",
         {"rq": Call("support.apps.nowhere.task", (), {"how": "by_name"})},
-        (Attempt("failure", "ERROR", "ModuleNotFoundError", ran=False, recorded=1),),
+        (
+            # Which one depends on where the dotted name stops to exist, and on the version of RQ.
+            Attempt(
+                "failure",
+                "ERROR",
+                "ModuleNotFoundError|AttributeError|ValueError",
+                ran=False,
+                recorded=1,
+            ),
+        ),
         absent={"celery": "see unknown task"},
     ),
 )

@@ -12,7 +12,7 @@ WORKER_CLASSES: Mapping[str, str] = {
     "fork": "rq.worker.Worker",
     "simple": "rq.worker.SimpleWorker",
     "spawn": "rq.worker.SpawnWorker",
-    "heroku": "rq.contrib.heroku.HerokuWorker",
+    "heroku": "rq.worker.HerokuWorker",
 }
 
 
