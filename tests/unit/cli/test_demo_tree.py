@@ -105,12 +105,12 @@ def test_the_drawing_tells_who_enqueued_which_attempts_and_how_each_ended() -> N
     begin = next(number for number, line in enumerate(lines) if "send charge_card" in line)
 
     assert [
-        "├─ send charge_card  to celery queue orders                              2.0 ms",
+        "├─ send charge_card  to Celery queue orders                              2.0 ms",
         "│  ├─ attempt 1",
         "│  │  │  again in 0.4 s: GatewayTimeout('no answer')",
         "│  │  └─ send charge_card  for the next attempt                          3.0 ms",
         "│  └─ attempt 2",
-        "│     └─ send send_receipt  to celery queue orders                       3.0 ms",
+        "│     └─ send send_receipt  to Celery queue orders                       3.0 ms",
         "│        └─ attempt 1",
     ] == [line for line in lines[begin : begin + 8] if "WARN" not in line]
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from otel_taskqueue.cli.demo.tree import Trace
 
 SHOP = Path(__file__).with_name("shop")
-START_SECONDS = 12.0
-ARRIVE_SECONDS = 12.0
+START_SECONDS = 30.0  # a machine may be busy with something else
+ARRIVE_SECONDS = 20.0
 STOP_SECONDS = 5.0
 _SETTLE_SECONDS = 0.4
 _POLL_SECONDS = 0.05

@@ -153,8 +153,13 @@ def _label(node: Node, parent: Node | None) -> Text:
 def _destination(node: Node, parent: Node | None) -> str:
     if parent is not None and parent.outcome == Outcome.RETRY and parent.task == node.task:
         return "for the next attempt"
-    system = node.span.attributes.get(semconv.SYSTEM)
-    return f"to {system} queue {node.span.attributes.get(semconv.MESSAGING_DESTINATION_NAME)}"
+    return f"to {library_of(node)} queue {node.span.attributes.get(semconv.MESSAGING_DESTINATION_NAME)}"
+
+
+def library_of(node: Node) -> str:
+    """The queue library's name as it writes itself."""
+    system = str(node.span.attributes.get(semconv.SYSTEM))
+    return {semconv.CELERY: "Celery", semconv.RQ: "RQ"}.get(system, system)
 
 
 def _circumstances(node: Node) -> str:

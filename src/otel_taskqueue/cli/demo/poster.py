@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from otel_taskqueue.cli.demo.paint import ASCII, UNICODE, Painter
+from otel_taskqueue.cli.demo.paint import ASCII, UNICODE, Painter, library_of
+from otel_taskqueue.semconv import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def print_opening(console: Console) -> None:
 def print_trace(console: Console, trace: Trace, number: str) -> None:
     """Draw one trace below a headline."""
     symbols = UNICODE if "utf" in console.encoding else ASCII
-    library = trace.attempts[0].span.attributes.get("taskqueue.system", "") if trace.attempts else ""
+    library = library_of(trace.attempts[0]) if trace.attempts else ""
     title = Text.assemble((f"trace {number}", "bold"), f"  {library}  ", (trace.trace_id, "dim"))
     console.print()
     console.print(Rule(title, align="left", style="dim", characters="─" if symbols is UNICODE else "-"))
@@ -59,10 +59,13 @@ def print_closing(console: Console, found: Sequence[Trace], wrong: Sequence[str]
     if wrong:
         console.print(Text("Not everything arrived as it should:", "bold red"))
         for problem in wrong:
-            console.print(Padding(Text(problem), (0, 0, 0, 2)))
+            console.print(Text(f"  {problem}"))
     else:
         console.print(Text(f"Every attempt has arrived, the killed ones too: {counted}.", "bold green"))
+    if any(attempt.outcome == Outcome.LOST for attempt in attempts):
+        console.print(_LOST)
+    console.print(Text.assemble("The shop, without a line of otel-taskqueue: ", (str(shop), "cyan")))
     console.print(
-        Text.assemble("The code of the shop, without a line of otel-taskqueue: ", (str(shop), "cyan"))
+        Text.assemble("The same for your own: ", ("opentelemetry-instrument celery -A ... worker", "cyan"))
     )
     console.print()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import RedisError
 from rq import Queue
 
 from otel_taskqueue.cli.demo.redis import connect
@@ -65,19 +67,22 @@ class Stage:
         }
 
     def sweep(self) -> None:
-        """Remove from a shared Redis what the story left there."""
-        if self.server.is_private:
-            return
-        client = connect(self.server.url)
+        """Remove from a shared Redis what the story left there; a Redis that has gone is no news."""
+        if not self.server.is_private:
+            with contextlib.suppress(RedisError):
+                self._sweep(connect(self.server.url))
+
+    def _sweep(self, client: Any) -> None:
         queue = Queue(self.rq_queue, connection=client)
-        for registry in (
-            queue.failed_job_registry,
-            queue.finished_job_registry,
-            queue.started_job_registry,
-        ):
-            for job_id in registry.get_job_ids():
-                registry.remove(job_id, delete_job=True)
-        queue.delete(delete_jobs=True)
-        for pattern in (f"{self.mark}*", f"rq:*{self.mark}*"):
-            for key in client.scan_iter(pattern):
-                client.delete(key)
+        for job_id in _jobs_of(queue):
+            client.delete(f"rq:job:{job_id}", f"rq:results:{job_id}", f"rq:executions:{job_id}")
+        queue.delete(delete_jobs=False)
+        client.srem("rq:workers", f"rq:worker:{self.rq_worker}")
+        for key in client.scan_iter(f"*{self.mark}*"):
+            client.delete(key)
+
+
+def _jobs_of(queue: Queue) -> set[str]:
+    registries = (queue.failed_job_registry, queue.finished_job_registry, queue.started_job_registry)
+    in_registries = (job_id for registry in registries for job_id in registry.get_job_ids())
+    return {*queue.get_job_ids(), *in_registries}
