@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from support.celery_harness import CeleryHarness
 from support.harness import Broker, Job, Options
 from support.otlp import Receiver, Span
-from support.otlp.tree import draw
+from support.otlp.tree import dangling, draw
+from support.wait import wait_for
 
 APP = "support.apps.celery_lab"
 OURS = "otel_taskqueue"
@@ -25,6 +26,10 @@ class CeleryLab(CeleryHarness):
     def __init__(self, *args: Any, options: Options | None = None, **kwargs: Any) -> None:
         options = options or Options()
         super().__init__(*args, options=replace(options, app=options.app or APP), **kwargs)
+
+    def env(self, service: str) -> dict[str, str]:
+        """The client has the worker's settings."""
+        return {**super().env(service), **self.options.env}
 
     def enqueue(self, case: str, *args: Any, request: str | None = "request", **options: Any) -> Job:
         """Enqueue one job of the laboratory."""
@@ -55,6 +60,13 @@ class CeleryLab(CeleryHarness):
         found = self.send_spans(job_id)
         assert len(found) == 1, self.explain(job_id)
         return found[0]
+
+    def wait_for_every_parent(self) -> None:
+        """Nothing that arrived names a parent that does not."""
+        spans = self.receiver.spans
+        wait_for(
+            lambda: not dangling(spans()), 15, "every parent has arrived", lambda: draw(dangling(spans()))
+        )
 
     def whole_trace(self, trace_id: str) -> str:
         """A trace as a drawing, for failure messages."""

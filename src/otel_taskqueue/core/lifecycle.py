@@ -111,6 +111,8 @@ class Publishing:
     def _start(self, outgoing: Outgoing) -> None:
         if self._telemetry.excluded(outgoing.job.task):
             self.carrier = _carrier_for(outgoing)
+            if self._telemetry.settings.suppress_broker_spans:
+                self._token = context.attach(quiet.quieted())
             return
         span = self._span = self._telemetry.tracer.start_span(
             attributes.span_name(self._telemetry, semconv.OPERATION_SEND, outgoing.job),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from signal import SIGKILL
 from typing import Any
 
 from celery import Task
@@ -23,6 +24,19 @@ def with_link_style(self: Task) -> None:
 
 
 with_link_style.otel_trace_style = "link"
+
+
+@app.task(bind=True)
+def with_arguments(self: Task, *_args: Any, **_kwargs: Any) -> None:
+    """Take anything."""
+    attempt(self)
+
+
+@app.task(bind=True)
+def excluded_victim(self: Task) -> None:
+    """Nothing is told about this task, whatever happens to its process."""
+    attempt(self)
+    os.kill(os.getpid(), SIGKILL)
 
 
 @app.task(bind=True)

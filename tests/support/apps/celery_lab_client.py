@@ -22,9 +22,9 @@ def task(case: str) -> Any:
     return getattr(celery_lab, case, None) or getattr(celery_app, case)
 
 
-def enqueue(case: str, args: Sequence[Any] = (), **options: Any) -> str:
+def enqueue(case: str, args: Sequence[Any] = (), kwargs: Options | None = None, **options: Any) -> str:
     """Enqueue one job of the laboratory."""
-    return task(case).apply_async(args, **options).id
+    return task(case).apply_async(args, kwargs, **options).id
 
 
 def enqueue_with_headers(case: str, headers: Options) -> dict[str, Any]:
