@@ -152,6 +152,23 @@ def test_a_log_line_shows_time_severity_and_text() -> None:
     assert "attempt 1" in lines[at - 2]
 
 
+def test_routine_lines_of_the_libraries_are_counted() -> None:
+    """What Celery says about every job would hide what the application says; its warnings would not."""
+    said = [
+        line("12", 61, "INFO", "asking 4 couriers"),
+        line("12", 62, "INFO", "Task received")._replace(logger="celery.worker.strategy"),
+        line("12", 63, "INFO", "Task succeeded")._replace(logger="celery.app.trace"),
+        line("12", 64, "INFO", "Task succeeded")._replace(logger="celery.app.trace"),
+        line("12", 65, "ERROR", "Task raised")._replace(logger="celery.app.trace"),
+    ]
+    [trace] = traces(SPANS, said)
+
+    found = [text.plain.strip() for text in Painter(trace, 120).lines()]
+    begin = next(number for number, text in enumerate(found) if "asking 4 couriers" in text)
+    assert "ERROR Task raised" in found[begin + 1]
+    assert found[begin + 2].endswith("· 3 routine lines of celery.app.trace, celery.worker.strategy")
+
+
 def test_a_long_log_line_is_cut_to_one_line() -> None:
     """Celery's own lines carry an id and a result."""
     [trace] = traces(SPANS, [line("12", 62, "INFO", "Task book_courier[" + "x" * 200)])

@@ -12,7 +12,7 @@ from otel_taskqueue import semconv
 from otel_taskqueue.semconv import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from otel_taskqueue.cli.demo.harvest import LogLine, Span
     from otel_taskqueue.cli.demo.tree import Node, Trace
@@ -29,6 +29,7 @@ _STYLES: dict[str, str] = {
     Outcome.EXPIRED: "yellow",
     Outcome.IGNORED: "yellow",
 }
+_LIBRARIES = ("celery.", "rq.")
 _LEVELS = {"WARN": "yellow", "ERRO": "red", "CRIT": "red", "FATA": "red"}
 
 
@@ -72,8 +73,8 @@ class Painter:
         inner = below + (self.symbols.pipe if node.children else "   ")
         for reason in _reasons(node):
             yield from self._wrapped(inner, Text(reason, _style(node)))
-        for line in node.logs:
-            yield self._cut(Text.assemble((inner, "dim"), self._log(line)), self.width)
+        for line in self._logs(node.logs):
+            yield self._cut(Text.assemble((inner, "dim"), line), self.width)
         for child in node.children:
             is_last = child is node.children[-1]
             fork, further = (self.symbols.last, "   ") if is_last else (self.symbols.fork, self.symbols.pipe)
@@ -128,12 +129,26 @@ class Painter:
         symbol = special.get(outcome, self.symbols.bad)
         return Text(f"{symbol} {outcome}", f"bold {_style(node)}")
 
+    def _logs(self, logs: Sequence[LogLine]) -> Iterator[Text]:
+        """Each line of the application; what the libraries say about every job is counted only."""
+        routine = [line.logger for line in logs if _is_routine(line)]
+        for line in logs:
+            if not _is_routine(line):
+                yield self._log(line)
+        if routine:
+            lines = f"{len(routine)} routine line" + "s" * (len(routine) > 1)
+            yield Text(f"{self.symbols.log} {lines} of {', '.join(sorted(set(routine)))}", "dim")
+
     def _log(self, line: LogLine) -> Text:
         clock = datetime.fromtimestamp(line.time / 1e9).astimezone().strftime("%H:%M:%S.%f")[:-3]
         level = (f" {line.severity:<5.5} ", _LEVELS.get(line.severity[:4].upper(), "dim"))
         body = line.body.splitlines()[0] if line.body else ""
-        of_library = line.logger.startswith(("celery", "rq"))  # what the application says stands out
-        return Text.assemble((f"{self.symbols.log} {clock}", "dim"), level, (body, "dim" * of_library))
+        dim = "dim" * line.logger.startswith(_LIBRARIES)  # what the application says stands out
+        return Text.assemble((f"{self.symbols.log} {clock}", "dim"), level, (body, dim))
+
+
+def _is_routine(line: LogLine) -> bool:
+    return line.logger.startswith(_LIBRARIES) and line.severity[:4].upper() in {"INFO", "DEBU"}
 
 
 def _label(node: Node, parent: Node | None) -> Text:
