@@ -29,7 +29,7 @@ format: $(DEV)/installed ## Format the code
 	$(DEV)/bin/ruff format .
 
 types: $(DEV)/installed ## Check the types (strict)
-	$(DEV)/bin/pyright
+	$(DEV)/bin/pyright --pythonpath $(DEV)/bin/python
 
 docs: $(DEV)/installed ## Generate the documentation which comes from the code
 	$(DEV)/bin/otel-taskqueue settings --markdown >docs/settings.md
