@@ -78,9 +78,9 @@ META_CARRIER: Final = "_otel"
 #: Keys which RQ's room keeps beside the carrier: what a worker's parent must not deserialise a payload for.
 CARRIER_TASK: Final = "taskqueue-task"
 CARRIER_ETA: Final = "taskqueue-eta"
-#: Field of an RQ job's hash with the span of its latest run, in traceparent form.
+#: Field of an RQ job's hash: ``<traceparent of its latest run>@<taskqueue-enqueued-at of what that ran>``.
 JOB_RUN: Final = "_otel_run"
-#: What stands in that field when the worker itself reported an attempt that RQ still takes for running.
+#: What stands for the traceparent when the worker has reported an attempt that RQ still takes for running.
 JOB_RUN_REPORTED: Final = "reported"
 #: Key of the per-job trace style in ``rq.job.Job.meta``.
 META_TRACE_STYLE: Final = "_otel_trace_style"

@@ -108,6 +108,11 @@ class Publishing:
         _detach(token)
         return False
 
+    def hold(self) -> None:
+        """Leave the span's context, but not the block: the message is sent later, with others."""
+        token, self._token = self._token, None
+        _detach(token)
+
     def _start(self, outgoing: Outgoing) -> None:
         if self._telemetry.excluded(outgoing.job.task):
             self.carrier = _carrier_for(outgoing)

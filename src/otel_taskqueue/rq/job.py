@@ -12,7 +12,7 @@ from otel_taskqueue import semconv
 from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core import redact
 from otel_taskqueue.core.job import Broker, JobView
-from otel_taskqueue.rq import compat
+from otel_taskqueue.rq import compat, notes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -108,10 +108,10 @@ def style_of(job: Any, settings: Settings) -> str:
     return own or settings.trace_style
 
 
-def is_stale(job: Any, carrier: Mapping[str, str]) -> bool:
-    """Whether the job has run since its carrier was written: somebody enqueued it again without us."""
-    started = compat.nanoseconds(job.started_at)
-    return bool(started) and 0 < _carrier.times(carrier).enqueued < started
+def came_back(job: Any, carrier: Mapping[str, str]) -> bool:
+    """Whether this very carrier has been run before: somebody enqueued the job again without us."""
+    enqueued = carrier.get(semconv.ENQUEUED_AT)
+    return enqueued is not None and notes.of_job(job).ran == enqueued
 
 
 def task_of(job: Any) -> str:

@@ -19,10 +19,11 @@ class JobNotes:
 
     ``sending``: an enqueue call for it is on its way, ``sent``: `enqueue_many` has made its span.
     ``error``: the exception that ended the attempt, ``again``: another attempt was asked for.
-    ``run``: the latest run as its hash in Redis names it (traceparent form).
+    ``run`` and ``ran`` are what its hash in Redis says of its latest run: the span (traceparent
+    form), and when the carrier of that run was written.
     """
 
-    __slots__ = ("again", "error", "run", "sending", "sent")
+    __slots__ = ("again", "error", "ran", "run", "sending", "sent")
 
     def __init__(self) -> None:
         self.sending = False
@@ -30,6 +31,7 @@ class JobNotes:
         self.error: BaseException | None = None
         self.again: Again | None = None
         self.run: str | None = None
+        self.ran: str | None = None
 
     def __reduce__(self) -> tuple[type[JobNotes], tuple[()]]:
         """Whoever pickles a job gets none of this."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context, trace
@@ -15,11 +16,11 @@ from otel_taskqueue.core.failure import Again
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.job import Current
 from otel_taskqueue.core.lifecycle import Outgoing, Publishing, current_attempt
-from otel_taskqueue.rq import compat, notes, verdicts, ways
+from otel_taskqueue.rq import boot, compat, notes, verdicts, ways
 from otel_taskqueue.rq import job as _job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.trace import SpanContext
 
@@ -40,9 +41,7 @@ def enqueue(telemetry: Telemetry) -> Wrapper:
             if job is None or not _makes_a_message(job):
                 return original(queue, *args, **kwargs)
             sending = Sending(telemetry, queue, job, notes.argument(args, kwargs, "datetime", 1))
-            with sending, Publishing(telemetry, sending.outgoing) as publishing:
-                with Guarded("publish"):
-                    sending.write(publishing.carrier)
+            with sending, _publishing(telemetry, sending):
                 return original(queue, *args, **kwargs)
 
         return enqueue_job
@@ -58,9 +57,8 @@ def create_deferred(telemetry: Telemetry) -> Wrapper:
             job = original(queue, *args, **kwargs)
             if ways.current().name == ways.MANY and compat.status_of(job) == "deferred":
                 sending = Sending(telemetry, queue, job, None)
-                with sending, Publishing(telemetry, sending.outgoing) as publishing, Guarded("publish"):
-                    sending.write(publishing.carrier)
-                notes.of_job(job).sent = True
+                with sending, _publishing(telemetry, sending):
+                    notes.of_job(job).sent = True
             return job
 
         return create_job
@@ -72,14 +70,16 @@ def enqueue_many(telemetry: Telemetry) -> Wrapper:
     """Wrap `Queue.enqueue_many`: all its jobs are in one trace (D7)."""
 
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
-        marked = ways.marked(ways.MANY)(original)
+        run = boot.quietly(telemetry)(original)
 
         def enqueue_jobs(queue: Any, *args: Any, **kwargs: Any) -> Any:
             if trace.get_current_span().get_span_context().is_valid:
-                jobs = marked(queue, *args, **kwargs)
+                with ways.many():
+                    jobs = run(queue, *args, **kwargs)
             else:
-                with batch.Batch(telemetry, _batch, queue, notes.argument(args, kwargs, "job_datas")):
-                    jobs = marked(queue, *args, **kwargs)
+                view = (_batch, queue, notes.argument(args, kwargs, "job_datas"))
+                with batch.Batch(telemetry, *view), ways.many():
+                    jobs = run(queue, *args, **kwargs)
             with Guarded("publish"):
                 for job in jobs:
                     notes.of_job(job).sent = False
@@ -88,6 +88,20 @@ def enqueue_many(telemetry: Telemetry) -> Wrapper:
         return enqueue_jobs
 
     return wrapper
+
+
+@contextmanager
+def _publishing(telemetry: Telemetry, sending: Sending) -> Iterator[None]:
+    """The `send` span; in `enqueue_many` it ends when that has sent all its messages at once."""
+    publishing, blocks = Publishing(telemetry, sending.outgoing), ways.current().blocks
+    with publishing if blocks is None else nullcontext(blocks.enter_context(publishing)):
+        try:
+            with Guarded("publish"):
+                sending.write(publishing.carrier)
+            yield
+        finally:
+            if blocks is not None:
+                publishing.hold()
 
 
 class Sending:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_taskqueue.core.failure import Verdict
+    from otel_taskqueue.core.job import Current
     from otel_taskqueue.core.telemetry import Telemetry
 
     Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -169,9 +170,9 @@ def prepare_for_execution(_telemetry: Telemetry) -> Wrapper:
             result = original(job, *args, **kwargs)
             with Guarded("process"):
                 current = current_attempt()
-                if current is not None and current.job.id == job.id and current.span_context is not None:
-                    run = _carrier.to_traceparent(current.span_context)
-                    notes.argument(args, kwargs, "pipeline", 1).hset(job.key, semconv.JOB_RUN, run)
+                if current is not None and current.job.id == job.id:
+                    pipeline = notes.argument(args, kwargs, "pipeline", 1)
+                    pipeline.hset(job.key, semconv.JOB_RUN, _run_field(current))
             return result
 
         return prepare
@@ -186,14 +187,21 @@ def restore(_telemetry: Telemetry) -> Wrapper:
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
         def restore_job(job: Any, raw_data: Any, *args: Any, **kwargs: Any) -> Any:
             with Guarded("process"):
-                run = raw_data.get(key) or raw_data.get(semconv.JOB_RUN)
-                if run:
-                    notes.of_job(job).run = run.decode("ascii", "replace") if isinstance(run, bytes) else run
+                field = raw_data.get(key) or raw_data.get(semconv.JOB_RUN)
+                if field:
+                    text = field.decode("ascii", "replace") if isinstance(field, bytes) else field
+                    about = notes.of_job(job)
+                    about.run, _, about.ran = text.partition("@")
             return original(job, raw_data, *args, **kwargs)
 
         return restore_job
 
     return wrapper
+
+
+def _run_field(current: Current) -> str:
+    run = _carrier.to_traceparent(current.span_context) if current.span_context is not None else ""
+    return f"{run}@{current.carrier.get(semconv.ENQUEUED_AT, '')}"
 
 
 def _note_error(job: Any, exc_info: tuple[Any, ...]) -> None:
@@ -206,13 +214,13 @@ def _incoming(telemetry: Telemetry, worker: Any, job: Any) -> Incoming:
     about, watch = notes.of_job(job), notes.of_worker(worker).watch
     about.error = about.again = None
     carrier = _job.carrier_of(job)
-    stale = _job.is_stale(job, carrier)
+    came_back = _job.came_back(job, carrier)
     return Incoming(
         job=_job.of_run(job, carrier, telemetry.settings, worker.name),
         carrier=carrier,
         judge=functools.partial(_judge, about),
         serial=watch.attempt.serial if watch is not None and watch.job.id == job.id else None,
-        link=stale or _job.style_of(job, telemetry.settings) == "link",
+        link=came_back or _job.style_of(job, telemetry.settings) == "link",
     )
 
 

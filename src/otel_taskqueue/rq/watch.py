@@ -156,7 +156,7 @@ def _begin(telemetry: Telemetry, worker: Any, job: Any) -> None:
         return
     relays = not compat.spawns(worker) and delivery.prepare(telemetry)
     carrier = _job.carrier_of(job)
-    link = _job.is_stale(job, carrier) or _job.style_of(job, telemetry.settings) == "link"
+    link = _job.came_back(job, carrier) or _job.style_of(job, telemetry.settings) == "link"
     view = _job.of_watch(job, carrier, worker.name)
     incoming = Incoming(view, carrier, judge=_no_verdict, link=link)
     attempt = attempts.open_attempt(telemetry, lambda _attempt: incoming)
@@ -182,7 +182,7 @@ def _conclude(worker: Any, error: BaseException | None) -> None:
             arbiter.overrule(watch.attempt, verdict, reaped=True)
         elif error is not None and watch.status != _EXIT_OK:
             arbiter.overrule(watch.attempt, verdicts.of_shutdown(watch, error), reaped=True)
-            _tell_maintenance(watch.job)
+            _tell_maintenance(watch)
         else:
             _report(watch)
 
@@ -206,10 +206,12 @@ def _stored_status(job: Any) -> str:
     return compat.status_of(job)
 
 
-def _tell_maintenance(job: Any) -> None:
+def _tell_maintenance(watch: Watch) -> None:
     """RQ leaves the job as started: its maintenance will find it, and must not report it again."""
+    job, carrier = watch.job, watch.attempt.incoming.carrier
     if job.connection.exists(job.key):
-        job.connection.hset(job.key, semconv.JOB_RUN, semconv.JOB_RUN_REPORTED)
+        reported = f"{semconv.JOB_RUN_REPORTED}@{carrier.get(semconv.ENQUEUED_AT, '')}"
+        job.connection.hset(job.key, semconv.JOB_RUN, reported)
 
 
 def _oom_rose(watch: Watch) -> bool:

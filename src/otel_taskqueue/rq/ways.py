@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_taskqueue.rq.notes import argument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -23,10 +24,11 @@ MANY: Final = "many"
 
 
 class Way(NamedTuple):
-    """What RQ is doing, and for which job."""
+    """What RQ is doing, for which job, and (MANY) the blocks which end with the call."""
 
     name: str
     job: Any = None
+    blocks: ExitStack | None = None
 
 
 _NEW: Final = Way("new")
@@ -53,6 +55,17 @@ def marked(name: str, index: int | None = None) -> Wrapper:
         return on_its_way
 
     return wrapper
+
+
+@contextmanager
+def many() -> Iterator[None]:
+    """`enqueue_many` runs: its messages leave at its end, or none of them does."""
+    with ExitStack() as blocks:
+        token = _way.set(Way(MANY, blocks=blocks))
+        try:
+            yield
+        finally:
+            _way.reset(token)
 
 
 def user_code() -> Any:
