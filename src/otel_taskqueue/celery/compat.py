@@ -12,7 +12,7 @@ _logger = logging.getLogger("otel_taskqueue")
 OLDEST = (5, 3)
 
 
-def usable() -> bool:
+def usable(*, say: bool = True) -> bool:
     """Whether a supported Celery is installed; nothing of it is imported to find out."""
     try:
         found = version("celery")
@@ -21,11 +21,9 @@ def usable() -> bool:
     numbers = tuple(int(number) for number in re.findall(r"\d+", found)[:2])
     if numbers >= OLDEST:
         return True
-    _logger.error(
-        "celery %s is not instrumented: otel-taskqueue needs celery >= %s",
-        found,
-        ".".join(map(str, OLDEST)),
-    )
+    if say:
+        oldest = ".".join(map(str, OLDEST))
+        _logger.error("celery %s is not instrumented: otel-taskqueue needs celery >= %s", found, oldest)
     return False
 
 

@@ -33,7 +33,7 @@ def prefer_ours() -> None:
         from otel_taskqueue.celery import compat  # noqa: PLC0415
         from otel_taskqueue.settings import Settings, sdk_disabled  # noqa: PLC0415
 
-        if not Settings.load().take_over or sdk_disabled() or not compat.usable():
+        if not Settings.load().take_over or sdk_disabled() or not compat.usable(say=False):
             return
         distro: Any = BaseDistro
         if not hasattr(distro.load_instrumentor, "__otel_taskqueue__"):
