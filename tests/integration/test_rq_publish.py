@@ -269,7 +269,9 @@ def test_a_broker_that_is_down_is_an_error_of_the_send_span(rq: RQLab, how: str)
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_an_argument_that_cannot_be_serialised_is_an_error_of_the_send_span(rq: RQLab, as_json: bool) -> None:
+def test_an_argument_that_cannot_be_serialised_is_an_error_of_the_send_span(
+    rq: RQLab, *, as_json: bool
+) -> None:
     """The caller gets the serializer's exception."""
     reply = rq.client.call("enqueue_unserialisable", as_json=as_json)
     assert reply.error is not None

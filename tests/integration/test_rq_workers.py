@@ -1,0 +1,82 @@
+"""Every kind of RQ worker runs attempts that are told once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from otel_taskqueue import semconv
+from support.harness import redis_broker
+from support.rq_lab import RQLab, running_lab
+from support.servers import RedisServer
+
+pytestmark = pytest.mark.xdist_group("rq-workers")
+NEVER = 60.0  # seconds: the SDK's batch is not sent by itself within a test
+
+
+@pytest.fixture
+def start(redis_server: RedisServer, tmp_path: Path) -> Iterator[Callable[..., RQLab]]:
+    """Start a worker of a kind."""
+    with ExitStack() as stack:
+        yield lambda pool, **options: stack.enter_context(
+            running_lab(redis_broker(redis_server), tmp_path, pool, **options)
+        )
+
+
+def check(rq: RQLab, case: str, outcome: str) -> None:
+    """One job, one attempt, by the process that ran it."""
+    job = rq.publish(case)
+    (attempt,) = rq.exactly(job.id, 1)
+    (note,) = rq.notes(job.id, "ran")
+    assert attempt.attributes[semconv.TASK_OUTCOME] == outcome
+    assert attempt.parent_id == rq.send_spans(job.id)[0].span_id
+    assert (note["span_id"], note["pid"]) == (
+        attempt.span_id,
+        attempt.attributes[semconv.PROCESS_PID],
+    )
+
+
+@pytest.mark.parametrize("pool", ["simple", "spawn", "heroku", "round robin", "calling", "replacing"])
+def test_each_worker_class_tells_an_attempt_once(start: Callable[..., RQLab], pool: str) -> None:
+    """Also subclasses of users which override what runs a job, with and without their base class."""
+    rq = start(pool)
+    check(rq, "ok", "success")
+    check(rq, "fail", "failure")
+
+
+def test_a_pool_of_workers_loses_nothing_at_its_stop(start: Callable[..., RQLab]) -> None:
+    """Its workers end by os._exit: what they hold leaves before."""
+    rq = start("worker-pool", batch_delay=NEVER)
+    jobs = [rq.publish("inner_spans") for _ in range(6)]
+    for job in jobs:
+        rq.client.call("wait_for_state", job.id, ["finished"])
+    stopped = rq.stop_worker()
+    assert (stopped.returncode, stopped.killed) == (0, False)
+    for job in jobs:
+        (attempt,) = rq.process_spans(job.id)
+        assert attempt.attributes[semconv.TASK_OUTCOME] == "success"
+        inner = [span for span in rq.receiver.trace(attempt.trace_id) if span.name.startswith("step")]
+        assert len(inner) == 3
+
+
+def test_a_burst_worker_loses_nothing_at_its_end(redis_server: RedisServer, tmp_path: Path) -> None:
+    """It ends by itself when the queue is empty."""
+    with running_lab(redis_broker(redis_server), tmp_path, arguments=("--burst",), batch_delay=NEVER) as rq:
+        assert rq.worker is not None
+        rq.worker.wait(20)
+        job = rq.publish("inner_spans")
+        rq.launch().wait(20)
+        (attempt,) = rq.process_spans(job.id)
+        assert attempt.attributes[semconv.TASK_OUTCOME] == "success"
+
+
+def test_with_nothing_to_do_a_worker_sends_nothing(start: Callable[..., RQLab]) -> None:
+    """No span from polling, heartbeats, the scheduler and maintenance."""
+    rq = start("fork")
+    check(rq, "ok", "success")
+    rq.stop_worker()
+    noise = [span for span in rq.receiver.spans() if span.service == rq.worker_service]
+    assert {span.name for span in noise} == {"process support.apps.rq_jobs.ok"}
