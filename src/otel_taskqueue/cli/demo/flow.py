@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import time
@@ -104,8 +105,17 @@ _RQ = ("-m", "rq.cli", "worker")
 def _instrumented(children: Children, stage: Stage, name: str, service: str, *arguments: str) -> Child:
     """What ``opentelemetry-instrument python ARGUMENTS`` does, wherever its script may be."""
     command = [sys.executable, "-c", _INSTRUMENT, sys.executable, *arguments]
-    stdin = subprocess.PIPE if name == "web" else subprocess.DEVNULL
-    return children.start(name, command, env=stage.environment(service), cwd=SHOP, stdin=stdin)
+    env = stage.environment(service)
+    if service != WEB:
+        return children.start(name, command, env=env, cwd=SHOP)
+    return children.start(name, command, env=env | _log_handler(), cwd=SHOP, stdin=subprocess.PIPE)
+
+
+def _log_handler() -> dict[str, str]:
+    """Workers ship their log records by our doing; a web process needs the SDK's or contrib's."""
+    if importlib.util.find_spec("opentelemetry.instrumentation.logging") is not None:
+        return {}
+    return {"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true"}
 
 
 def _wait_for(condition: Callable[[], bool], what: str) -> None:
