@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: The longest time (s) that the end of a process waits for its telemetry.
 LIMIT: Final = 5.0
+#: Of ``flush_timeout``; the rest of it is what the interpreter takes to take the SDK apart.
+_SHARE: Final = 0.7
 _STEP: Final = 0.02
 _STOPPED: Final = Verdict(Outcome.LOST, description="the worker stopped")
 _taken: list[Any] = []
@@ -94,6 +96,7 @@ def _found(telemetry: Telemetry) -> list[Any]:
 
 def _run(calls: Sequence[Callable[[], Any]], left: Callable[[], list[int]], idle: float) -> None:
     """Call each in a thread of its own; give up when nothing moves or the limit is reached."""
+    idle *= _SHARE
     threads = [threading.Thread(target=_quietly, args=(call,), daemon=True) for call in calls]
     for thread in threads:
         thread.start()
