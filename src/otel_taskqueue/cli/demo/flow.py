@@ -106,13 +106,14 @@ def _instrumented(children: Children, stage: Stage, name: str, service: str, *ar
     """What ``opentelemetry-instrument python ARGUMENTS`` does, wherever its script may be."""
     command = [sys.executable, "-c", _INSTRUMENT, sys.executable, *arguments]
     env = stage.environment(service)
-    if service != WEB:
-        return children.start(name, command, env=env, cwd=SHOP)
-    return children.start(name, command, env=env | _log_handler(), cwd=SHOP, stdin=subprocess.PIPE)
+    if name != "celery worker":
+        env |= _log_handler()
+    stdin = subprocess.PIPE if name == "web" else subprocess.DEVNULL
+    return children.start(name, command, env=env, cwd=SHOP, stdin=stdin)
 
 
 def _log_handler() -> dict[str, str]:
-    """Workers ship their log records by our doing; a web process needs the SDK's or contrib's."""
+    """Celery's worker ships its log records by our doing; elsewhere it takes the SDK's or contrib's."""
     if importlib.util.find_spec("opentelemetry.instrumentation.logging") is not None:
         return {}
     return {"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true"}
