@@ -18,9 +18,7 @@ StartCelery = Callable[..., CeleryHarness]
 
 
 @pytest.fixture(scope="module")
-def celery(
-    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[CeleryHarness]:
+def celery(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryHarness]:
     """A prefork worker on Redis for the tests of one module."""
     directory = tmp_path_factory.mktemp("celery")
     with Receiver() as receiver:
@@ -60,14 +58,16 @@ def start_celery(
 
 
 @pytest.fixture
-def start_delivery(
-    redis_server: RedisServer, receiver: Receiver, tmp_path: Path
-) -> Iterator[StartDelivery]:
+def start_delivery(redis_server: RedisServer, receiver: Receiver, tmp_path: Path) -> Iterator[StartDelivery]:
     """Start a worker of ``delivery_app`` for one test; it is gone afterwards whatever happens."""
-    started: list[Harness] = []
+    started: list[DeliveryHarness] = []
 
     def start(
-        pool: str = "prefork", *, to: Receiver | None = None, **options: Any
+        pool: str = "prefork",
+        *,
+        to: Receiver | None = None,
+        client_of: DeliveryHarness | None = None,
+        **options: Any,
     ) -> DeliveryHarness:
         harness = DeliveryHarness(
             redis_broker(redis_server),
@@ -76,10 +76,13 @@ def start_delivery(
             pool=pool,
             options=Options(**options),
         )
+        harness.lender = client_of
         started.append(harness)
         harness.start()
         return harness
 
     yield start
-    for harness in started:
+    for harness in reversed(started):
+        if harness.worker is not None:
+            harness.worker.kill()  # a warm stop takes seconds; tests that want one ask for it
         harness.stop()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from support import procfs
 from support.apps.delivery_sdk import FILE, SDK, SECOND
 from support.celery_harness import CeleryHarness
+from support.client import Client
 from support.harness import Job
 from support.otlp import Receiver, Span
 from support.wait import wait_for
@@ -22,9 +23,15 @@ def by_hand(setup: str, **extra: str) -> dict[str, str]:
 
 
 class DeliveryHarness(CeleryHarness):
-    """A worker of ``delivery_app``."""
+    """A worker of ``delivery_app``; it may use the client of another one, since starts are dear."""
 
     client_module: ClassVar[str] = "support.apps.delivery_client"
+    lender: DeliveryHarness | None = None
+
+    @property
+    def client(self) -> Client:
+        """The client that enqueues for this worker."""
+        return self.lender.client if self.lender is not None else super().client
 
     def worker_command(self) -> Sequence[str]:
         """As every worker of Celery, with another application."""
@@ -47,14 +54,17 @@ class DeliveryHarness(CeleryHarness):
 
     def publish(self, case: str, *args: Any, **how: Any) -> Job:
         """Enqueue by name: the client does not know the tasks."""
-        reply = self.client.call("publish", self.task_name(case), list(args), how="send_task", **how)
+        where = {"how": "send_task", "queue": self.queue}
+        reply = self.client.call("publish", self.task_name(case), list(args), **where, **how)
         return Job(reply.job_id, reply)
 
     def publish_many(self, case: str, count: int, *args: Any, every: float = 0.0) -> list[str]:
         """Enqueue many; one every ``every`` seconds."""
         name = self.task_name(case)
         timeout = 30 + count * every
-        reply = self.client.call("publish_many", name, count, list(args), every, timeout=timeout)
+        reply = self.client.call(
+            "publish_many", name, count, list(args), every, self.queue, timeout=timeout
+        )
         assert reply.error is None, reply.error
         return reply.result
 

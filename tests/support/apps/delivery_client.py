@@ -12,12 +12,14 @@ from support.apps.celery_client import OPERATIONS, app, state
 from support.apps.client import serve
 
 
-def publish_many(name: str, count: int, args: Sequence[Any] = (), every: float = 0.0) -> list[str]:
+def publish_many(
+    name: str, count: int, args: Sequence[Any] = (), every: float = 0.0, queue: str | None = None
+) -> list[str]:
     """Enqueue ``count`` jobs, one every ``every`` seconds; return their ids."""
     ids: list[str] = []
     started = time.monotonic()
     for number in range(count):
-        ids.append(app.send_task(name, args).id)
+        ids.append(app.send_task(name, args, queue=queue).id)
         time.sleep(max(0.0, started + number * every - time.monotonic()))
     return ids
 

@@ -12,7 +12,12 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk import trace as sdk_trace
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import (
+    ReadableSpan,
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+    TracerProvider,
+)
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     ConsoleSpanExporter,
@@ -67,11 +72,11 @@ class OwnBatchProcessor(BatchSpanProcessor):
         super().on_end(span)
 
 
-class RenamedHolder(sdk_trace.SynchronousMultiSpanProcessor):
+class RenamedHolder(SpanProcessor):
     """A future SDK that keeps its processors under another private name."""
 
     def __init__(self) -> None:
-        self._inner = sdk_trace.SynchronousMultiSpanProcessor()
+        self._inner = SynchronousMultiSpanProcessor()
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         self._inner.add_span_processor(span_processor)
