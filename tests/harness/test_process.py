@@ -34,9 +34,7 @@ time.sleep(600)
 
 def python(code: str, directory: Path) -> RealProcess:
     """Run ``code`` as a process."""
-    return RealProcess(
-        "python", [sys.executable, "-c", code], env=base_env(), log=directory / "out.log"
-    )
+    return RealProcess("python", [sys.executable, "-c", code], env=base_env(), log=directory / "out.log")
 
 
 def test_a_detached_grandchild_does_not_survive_the_stop(tmp_path: Path) -> None:

@@ -64,9 +64,7 @@ def test_spans_arrive_as_plain_values(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour.HANGING, Behaviour.UNAVAILABLE])
-def test_a_sick_receiver_keeps_nothing_and_recovers(
-    receiver: Receiver, behaviour: Behaviour
-) -> None:
+def test_a_sick_receiver_keeps_nothing_and_recovers(receiver: Receiver, behaviour: Behaviour) -> None:
     """What arrives while it is sick is not stored; afterwards it works again."""
     receiver.behave(behaviour)
     record(receiver)

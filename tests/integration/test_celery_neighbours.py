@@ -41,9 +41,9 @@ def test_a_message_of_the_official_instrumentation_is_continued(start_celery: St
     theirs = [span for span in spans if span.scope == OFFICIAL]
     ours = [span for span in spans if span.kind == "CONSUMER"]
     assert [span.kind for span in theirs] == ["PRODUCER"], draw(spans)
-    assert [(span.scope, span.parent_id) for span in ours] == [
-        (semconv.SCOPE, theirs[0].span_id)
-    ], draw(spans)
+    assert [(span.scope, span.parent_id) for span in ours] == [(semconv.SCOPE, theirs[0].span_id)], draw(
+        spans
+    )
 
 
 def test_the_official_instrumentation_continues_our_message(start_celery: StartCelery) -> None:

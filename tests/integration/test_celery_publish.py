@@ -169,14 +169,10 @@ def test_an_errback_with_three_arguments_runs_below_the_run_that_failed(
     """Celery calls it inline: in the child, or in the parent when the child could not tell."""
     reply = celery.client.call("linked", failing, error="errback_new")
     trace_of(celery, reply.trace_id, [reply.result])
-    celery.receiver.wait_for_spans(
-        lambda span: span.name == "errback" and span.trace_id == reply.trace_id
-    )
+    celery.receiver.wait_for_spans(lambda span: span.name == "errback" and span.trace_id == reply.trace_id)
     spans = celery.wait_for_whole_trace(reply.trace_id)
     run = one(spans, "CONSUMER", reply.result)
-    assert {span.parent_id for span in spans if span.name == "errback"} == {run.span_id}, draw(
-        spans
-    )
+    assert {span.parent_id for span in spans if span.name == "errback"} == {run.span_id}, draw(spans)
 
 
 def test_an_errback_by_id_is_sent_below_the_run_that_failed(celery: CeleryHarness) -> None:
@@ -250,12 +246,8 @@ def test_a_direct_call_is_a_function_call(celery: CeleryHarness) -> None:
     """No span of ours; what the function records stays below the caller."""
     reply = celery.client.call("call_directly")
     assert reply.result == 2
-    celery.receiver.wait_for_spans(
-        lambda span: span.name == "plain work" and span.trace_id == reply.trace_id
-    )
-    celery.receiver.wait_for_spans(
-        lambda span: span.name == "request" and span.trace_id == reply.trace_id
-    )
+    celery.receiver.wait_for_spans(lambda span: span.name == "plain work" and span.trace_id == reply.trace_id)
+    celery.receiver.wait_for_spans(lambda span: span.name == "request" and span.trace_id == reply.trace_id)
     spans = celery.receiver.trace(reply.trace_id)
     assert sorted(span.name for span in spans) == ["plain work", "request"]
 
@@ -281,8 +273,7 @@ def test_an_eager_retry_stays_in_one_trace(celery: CeleryHarness) -> None:
     assert reply.result["state"] == "SUCCESS"
     runs = celery.receiver.wait_for_spans(
         lambda span: (
-            span.name == f"process {APP}.autoretry_until_success"
-            and span.trace_id == reply.trace_id
+            span.name == f"process {APP}.autoretry_until_success" and span.trace_id == reply.trace_id
         ),
         count=3,
     )

@@ -39,8 +39,7 @@ def publish_all(worker: CeleryHarness, case: str, count: int, *args: object) -> 
 def outcomes(worker: CeleryHarness, jobs: list[Job]) -> list[list[str]]:
     """The outcomes of each job's attempts."""
     return [
-        [str(span.attributes[semconv.TASK_OUTCOME]) for span in worker.process_spans(job.id)]
-        for job in jobs
+        [str(span.attributes[semconv.TASK_OUTCOME]) for span in worker.process_spans(job.id)] for job in jobs
     ]
 
 
@@ -55,9 +54,7 @@ def test_a_task_in_flight_at_a_warm_stop_ends_and_is_told(start_celery: StartCel
 
 
 @pytest.mark.parametrize("kind", ["cold", "soft"])
-def test_a_task_in_flight_at_a_cold_stop_is_lost_and_told(
-    start_celery: StartCelery, kind: str
-) -> None:
+def test_a_task_in_flight_at_a_cold_stop_is_lost_and_told(start_celery: StartCelery, kind: str) -> None:
     """QUIT ends the task, at once or after the soft shutdown's patience."""
     conf = {"worker_soft_shutdown_timeout": 1.0} if kind == "soft" else {}
     worker = start_celery(options=Options(batch_delay=LONG, conf=conf))
@@ -132,12 +129,8 @@ def test_a_detached_worker_is_told(
 def test_an_embedded_beat_s_messages_have_their_send_spans(start_celery: StartCelery) -> None:
     """-B: beat is a process that runs no jobs; its spans arrive although it is killed at the stop."""
     schedule = {"tick": {"task": "support.apps.celery_app.ok", "schedule": 0.4}}
-    worker = start_celery(
-        options=Options(("-B",), conf={"beat_schedule": schedule}, batch_delay=LONG)
-    )
-    wait_for(
-        lambda: len(list(worker.notes_directory.iterdir())) >= 3, 20, "three ticks", worker.explain
-    )
+    worker = start_celery(options=Options(("-B",), conf={"beat_schedule": schedule}, batch_delay=LONG))
+    wait_for(lambda: len(list(worker.notes_directory.iterdir())) >= 3, 20, "three ticks", worker.explain)
     stopped = worker.stop_worker()
     assert not stopped.killed
     runs = [span for span in worker.receiver.spans() if span.kind == "CONSUMER"]

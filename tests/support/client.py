@@ -37,9 +37,7 @@ class Reply:
 class Client:
     """A client process that obeys; instrumented unless ``instrumented`` is false."""
 
-    def __init__(
-        self, module: str, env: Mapping[str, str], log: Path, *, instrumented: bool = True
-    ) -> None:
+    def __init__(self, module: str, env: Mapping[str, str], log: Path, *, instrumented: bool = True) -> None:
         ours, theirs = socket.socketpair()
         prefix = [script("opentelemetry-instrument")] if instrumented else []
         with theirs:
@@ -75,8 +73,12 @@ class Client:
         assert answer, f"{operation}: the client ended\n{self.process.tail()}"
         return Reply(**json.loads(answer))
 
-    def stop(self, timeout: float = 20.0) -> Stopped:
-        """Close the socket, so that the client leaves by itself as a script does."""
+    def leave(self, timeout: float = 30.0) -> Stopped:
+        """Close the socket, so that the client ends by itself as a script does."""
         self._lines.close()
         self._socket.close()
         return self.process.stop(0, timeout)
+
+    def stop(self) -> Stopped:
+        """End the client, whatever it waits for."""
+        return self.leave(timeout=5.0)

@@ -55,7 +55,7 @@ class RealProcess:
         self._result: Stopped | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            self.popen = subprocess.Popen(  # noqa: S603 - the tests' own commands
+            self.popen = subprocess.Popen(
                 self.argv,
                 env={**env, MARK: self._mark, RUN: run_mark()},
                 cwd=cwd,
@@ -78,9 +78,7 @@ class RealProcess:
     def tail(self) -> str:
         """The end of the output, for failure messages."""
         lines = self.output().splitlines()[-TAIL_LINES:]
-        return f"--- {self.name} (pid {self.pid}, status {self.popen.poll()}) ---\n" + "\n".join(
-            lines
-        )
+        return f"--- {self.name} (pid {self.pid}, status {self.popen.poll()}) ---\n" + "\n".join(lines)
 
     def is_running(self) -> bool:
         """Whether the started process itself still runs."""
@@ -102,7 +100,7 @@ class RealProcess:
         """
         regex = re.compile(pattern, re.MULTILINE)
 
-        def look() -> re.Match[str] | None | bool:
+        def look() -> re.Match[str] | bool | None:
             ended = not self.is_running()
             return regex.search(self.output()) or ended
 

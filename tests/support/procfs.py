@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -79,7 +78,7 @@ def listens(pid: int, port: int) -> bool:
         return False
     for descriptor in descriptors:
         try:
-            if os.readlink(descriptor) in wanted:
+            if str(descriptor.readlink()) in wanted:
                 return True
         except OSError:
             continue

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 from support import procfs
 
@@ -26,7 +27,7 @@ def run_mark() -> str:
     subprocess.Popen(
         [sys.executable, "-m", "support.reaper", mark],
         stdin=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(__file__))},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
         start_new_session=True,
     )
     return mark

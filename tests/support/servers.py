@@ -54,8 +54,11 @@ class RedisServer:
         self.port, self.process = _start_on_free_port(
             lambda port: RealProcess(
                 "redis-server",
-                [binary, "--port", str(port), "--bind", "127.0.0.1", "--requirepass", self.password]
-                + ["--save", "", "--appendonly", "no", "--dir", str(directory)],
+                [
+                    *[binary, "--port", str(port), "--bind", "127.0.0.1"],
+                    *["--requirepass", self.password, "--dir", str(directory)],
+                    *["--save", "", "--appendonly", "no"],
+                ],
                 env=base_env(),
                 log=directory / "redis.log",
                 cwd=directory,
@@ -154,9 +157,7 @@ class RabbitServer:
         )
 
 
-def _start_on_free_port(
-    start: Callable[[int], RealProcess], timeout: float
-) -> tuple[int, RealProcess]:
+def _start_on_free_port(start: Callable[[int], RealProcess], timeout: float) -> tuple[int, RealProcess]:
     """Start a server on a free port; somebody may take the port first, so try again.
 
     The port counts as served only when the very process that we started listens on it.

@@ -91,9 +91,7 @@ def run_chord(count: int) -> dict[str, Any]:
 
 def run_chunks(count: int, size: int) -> list[str]:
     """Enqueue chunks of ``add``."""
-    return [
-        child.id for child in celery_app.add.chunks([(n, 1) for n in range(count)], size)().children
-    ]
+    return [child.id for child in celery_app.add.chunks([(n, 1) for n in range(count)], size)().children]
 
 
 def run_map(kind: str, count: int) -> str:

@@ -40,12 +40,10 @@ def _span(span: Any, resource: Resource, scope: str) -> Span:
         status_message=span.status.message,
         attributes=_attributes(span.attributes),
         events=tuple(
-            Event(event.name, event.time_unix_nano, _attributes(event.attributes))
-            for event in span.events
+            Event(event.name, event.time_unix_nano, _attributes(event.attributes)) for event in span.events
         ),
         links=tuple(
-            Link(link.trace_id.hex(), link.span_id.hex(), _attributes(link.attributes))
-            for link in span.links
+            Link(link.trace_id.hex(), link.span_id.hex(), _attributes(link.attributes)) for link in span.links
         ),
         resource=resource,
         scope=scope,

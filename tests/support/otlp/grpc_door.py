@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from support.otlp.behaviour import Behaviour
+
 if TYPE_CHECKING:
     from support.otlp.receiver import Receiver
 
@@ -46,8 +48,6 @@ class GrpcDoor:
 
 def _answer(receiver: Receiver, signal: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     def export(body: bytes, context: grpc.ServicerContext) -> bytes:
-        from support.otlp.receiver import Behaviour
-
         if receiver.behaviour is Behaviour.HANGING:
             receiver.closing.wait()
         elif receiver.latency:

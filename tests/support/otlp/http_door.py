@@ -9,6 +9,8 @@ import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from support.otlp.behaviour import Behaviour
+
 if TYPE_CHECKING:
     from support.otlp.receiver import Receiver
 
@@ -64,8 +66,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take one export."""
-        from support.otlp.receiver import Behaviour
-
         receiver = self.server.receiver
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         closing = receiver.closing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -21,19 +20,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from support.otlp import decode
+from support.otlp import decode, grpc_door, http_door
+from support.otlp.behaviour import Behaviour
 from support.otlp.model import Inbox, LogLine, MetricPoint, Span
+from support.otlp.tree import draw
 from support.wait import wait_for
 
 MESSAGE_ID = "messaging.message.id"
-
-
-class Behaviour(enum.Enum):
-    """What an exporter meets. A refusing collector is a receiver that was stopped."""
-
-    HEALTHY = "answers"
-    HANGING = "accepts the request and never answers"
-    UNAVAILABLE = "answers 503 / UNAVAILABLE"
 
 
 class Door(Protocol):
@@ -68,8 +61,6 @@ class Receiver:
     # --- its life ---------------------------------------------------------------------------
     def start(self) -> Receiver:
         """Open the port (a free one the first time)."""
-        from support.otlp import grpc_door, http_door
-
         self.closing = threading.Event()
         openers: Mapping[str, Callable[[Receiver], Door]] = {
             "http/protobuf": http_door.open_door,
@@ -164,7 +155,6 @@ class Receiver:
         what: str = "spans",
     ) -> list[Span]:
         """Return all spans that ``accept`` takes, once there are at least ``count``."""
-        from support.otlp.tree import draw
 
         def look() -> Sequence[Span] | None:
             found = [span for span in self.spans() if accept(span)]

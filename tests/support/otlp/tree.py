@@ -48,11 +48,7 @@ def _by_parent(spans: Iterable[Span]) -> Mapping[str, list[Span]]:
 def describe(span: Span) -> str:
     """A span in one line."""
     parts = [f"{span.kind} {span.name!r} {span.status} {span.seconds * 1000:.0f} ms"]
-    parts += [
-        f"{key.rpartition('.')[2]}={span.attributes[key]}"
-        for key in SHOWN
-        if key in span.attributes
-    ]
+    parts += [f"{key.rpartition('.')[2]}={span.attributes[key]}" for key in SHOWN if key in span.attributes]
     parts += [f"event {event.name}" for event in span.events]
     parts += [f"-> {link.span_id}" for link in span.links]
     parts.append(f"({span.service}, {span.scope}, {span.span_id})")
@@ -63,11 +59,7 @@ def dangling(spans: Iterable[Span]) -> list[Span]:
     """Spans with a parent that is not among them."""
     everything = list(spans)
     known = {(span.trace_id, span.span_id) for span in everything}
-    return [
-        span
-        for span in everything
-        if span.parent_id and (span.trace_id, span.parent_id) not in known
-    ]
+    return [span for span in everything if span.parent_id and (span.trace_id, span.parent_id) not in known]
 
 
 def assert_no_dangling_parents(spans: Iterable[Span]) -> None:
