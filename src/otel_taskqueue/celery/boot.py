@@ -130,13 +130,15 @@ def beat_start(telemetry: Telemetry) -> Wrapper:
 
 
 def bookkeeping(telemetry: Telemetry) -> Wrapper:
-    """Wrap what the worker does for itself in the middle of a job: its Redis calls make no spans."""
+    """Wrap what the worker does for itself: in the middle of a job, or in a thread or greenlet of its own."""
 
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
         if not telemetry.settings.suppress_broker_spans:
             return original
 
         def quiet_bookkeeping(*args: Any, **kwargs: Any) -> Any:
+            if quiet.by_us():
+                return original(*args, **kwargs)
             token = context.attach(quiet.quieted())
             try:
                 return original(*args, **kwargs)

@@ -82,6 +82,9 @@ def table(telemetry: Telemetry) -> list[Patch]:
         Patch("celery.concurrency.prefork", "process_initializer", boot.child_start(telemetry)),
         Patch("celery.concurrency.prefork", "process_destructor", boot.child_end(telemetry)),
         Patch("celery.worker.worker", "WorkController.start", boot.worker_start(telemetry)),
+        # Greenlets of the worker begin without the worker's context.
+        Patch("celery.worker.pidbox", "gPidbox.loop", boot.bookkeeping(telemetry)),
+        Patch("kombu.asynchronous.timer", "Entry.__call__", boot.bookkeeping(telemetry)),
         Patch("celery.apps.worker", "_reload_current_worker", boot.before_reload(telemetry)),
         Patch("celery.app.log", "Logging.setup_logging_subsystem", logs.after_setup(telemetry)),
         Patch("celery.beat", "Service.start", boot.beat_start(telemetry)),

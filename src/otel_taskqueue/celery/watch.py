@@ -82,12 +82,12 @@ class Watched(_Request):
             if attempt is not None:
                 attempt.accepted = time.time_ns()
                 attempt.pid = pid
-        return super().on_accepted(pid, time_accepted)
+        return _quietly(self, super().on_accepted, pid, time_accepted)
 
     def on_success(self: Any, failed__retval__runtime: Any, **kwargs: Any) -> Any:
         """The process returned: the span as the child ended it stands."""
         failed = failed__retval__runtime[0]
-        result = super().on_success(failed__retval__runtime, **kwargs)
+        result = _quietly(self, super().on_success, failed__retval__runtime, **kwargs)
         if not failed and self.otel_attempt is not None:
             arbiter.report(self.otel_attempt, SUCCESS)
         return result
@@ -234,6 +234,17 @@ def _overrule(request: Any, verdict: Callable[..., Verdict], *args: Any) -> None
     if attempt is not None and not attempt.done:
         with Guarded("verdict", leaving=True):
             arbiter.overrule(attempt, verdict(*args))
+
+
+def _quietly(request: Any, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call back into Celery: in threads and green pools that happens outside of the worker's context."""
+    if quiet.by_us() or not request.otel_telemetry.settings.suppress_broker_spans:
+        return callback(*args, **kwargs)
+    token = context.attach(quiet.quieted())
+    try:
+        return callback(*args, **kwargs)
+    finally:
+        context.detach(token)
 
 
 @contextmanager

@@ -20,6 +20,11 @@ def by_user(current: Context | None = None) -> bool:
     return bool(found.get(_SUPPRESS_INSTRUMENTATION_KEY) or found.get(_PLAIN_KEY)) and not found.get(_OURS)
 
 
+def by_us() -> bool:
+    """Whether our own suppression is at work here."""
+    return bool(context.get_current().get(_OURS))
+
+
 def quieted(current: Context | None = None) -> Context:
     """The context with other instrumentations suppressed by us."""
     if by_user(current):
