@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import tempfile
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -238,6 +239,20 @@ def test_an_interrupted_demo_leaves_no_process(
     running.send_signal(number)
 
     assert 128 + number == running.wait(10)
+    assert () == running.stop().left_behind
+    assert [] == list((tmp_path / "tmp").iterdir())
+    assert "Traceback" not in running.output()
+
+
+def test_an_impatient_person_leaves_no_process(running: RealProcess, tmp_path: Path) -> None:
+    """Ctrl-C again and again, while the demo is cleaning up."""
+    running.wait_for_line(JOBS_RUN, PATIENCE)
+
+    while running.is_running():
+        running.send_signal(signal.SIGINT)
+        running.popen.poll() or time.sleep(0.01)
+
+    assert 128 + signal.SIGINT == running.wait(10)
     assert () == running.stop().left_behind
     assert [] == list((tmp_path / "tmp").iterdir())
     assert "Traceback" not in running.output()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from otel_taskqueue.cli.demo.harvest import Harvest
 
 _WIDTH = 120
-_STOPPING = (signal.SIGTERM, signal.SIGHUP)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def play(save: str | None) -> int:
@@ -41,7 +41,7 @@ def play(save: str | None) -> int:
             status = _play(console)
     except KeyboardInterrupt as interrupt:
         console.print("Interrupted; every process of the demo has been stopped.")
-        return 128 + next(iter(interrupt.args), signal.SIGINT)
+        return 128 + int(interrupt.args[0])
     except (ChildDiedError, TimeoutError, redis.NoRedisError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
@@ -92,12 +92,19 @@ def _show(console: Console, harvest: Harvest) -> int:
 
 @contextlib.contextmanager
 def _signals_as_interrupt() -> Generator[None, None, None]:
-    """SIGTERM and SIGHUP end the demo like Ctrl-C: through every `finally`."""
+    """A stop, from whomever, ends the demo through every `finally`; once, or it would be left midway.
+
+    Signals which the caller has ignored (`nohup`) stay ignored.
+    """
 
     def interrupt(number: int, _frame: object) -> None:
+        for other in heard:
+            signal.signal(other, signal.SIG_IGN)
+        previous.clear()  # they stay ignored until this process has ended
         raise KeyboardInterrupt(number)
 
-    previous = {number: signal.signal(number, interrupt) for number in _STOPPING}
+    heard = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:
