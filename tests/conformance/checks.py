@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from conformance.scenarios import Attempt, Scenario
 from otel_taskqueue import semconv
 from support.harness import Harness, Job
 from support.otlp import Span
 from support.otlp.tree import assert_no_dangling_parents
-
-from conformance.scenarios import Attempt, Scenario
 
 WAIT_AT_MOST = 0.9  # seconds; every delay that a scenario asks for is longer
 

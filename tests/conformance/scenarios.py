@@ -64,7 +64,8 @@ class Attempt:
 class Scenario:
     """What is enqueued in each room, and the attempts that must come out.
 
-    ``absent`` says for a room without a call why its library does not offer this.
+    ``absent`` says for a room without a call why its library does not offer this, ``since`` from
+    which version on it does.
     ``isolated``: needs a process of its own for the job, which not every pool has.
     """
 
@@ -72,6 +73,7 @@ class Scenario:
     calls: Mapping[str, Call]
     attempts: tuple[Attempt, ...]
     absent: Mapping[str, str] = field(default_factory=dict)
+    since: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     isolated: bool = False
     everywhere: bool = False
 
@@ -148,6 +150,7 @@ SCENARIOS = (
         {"rq": Call("return_retry")},
         (Attempt("retry", retried=0.0), Attempt("success", number=2)),
         absent={"celery": "a retry is asked for by an exception"},
+        since={"rq": (2, 1)},
     ),
     Scenario(
         "later",

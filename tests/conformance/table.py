@@ -6,8 +6,10 @@ failure and retry on every pool, with green threads on each broker.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from conformance.scenarios import SCENARIOS, Scenario
 
@@ -68,10 +70,17 @@ def cells() -> Iterator[Cell]:
             yield Cell(scenario, setting, _why_not(scenario, setting))
 
 
+def installed(library: str) -> tuple[int, ...]:
+    """The version of a queue library that the tests run with."""
+    return tuple(int(number) for number in re.findall(r"\d+", version(library))[:2])
+
+
 def _why_not(scenario: Scenario, setting: Setting) -> str:
     room, pool = setting.room, setting.pool
     if room not in scenario.calls:
         return f"not offered by {room}: {scenario.absent[room]}"
+    if installed(room) < scenario.since.get(room, ()):
+        return f"not offered by this version of {room}"
     if scenario.isolated and (room, pool) not in ISOLATING:
         return f"not offered by {room} on {pool}: the job has no process of its own"
     is_default = pool == POOLS[room][0]

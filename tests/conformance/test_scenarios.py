@@ -6,7 +6,7 @@ import pytest
 
 from conformance.checks import check
 from conformance.scenarios import SCENARIOS, Scenario
-from conformance.table import BROKERS, POOLS, Setting, cells, settings
+from conformance.table import BROKERS, POOLS, Setting, cells, installed, settings
 from support.audit import audit
 from support.harness import Harness
 
