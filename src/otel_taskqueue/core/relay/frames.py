@@ -27,12 +27,14 @@ DROPPED: Final = 5
 
 _EXACT: Final = frozenset({str, int, float, bool, bytes, type(None)})
 
-# Positions in a span's tuple that the parent changes when it judges.
+# Positions in a span's tuple; how many items were dropped stands behind each list.
+NAME: Final = 0
 CONTEXT: Final = 1
 START: Final = 5
 END: Final = 6
 ATTRIBUTES: Final = 7
 EVENTS: Final = 9
+LINKS: Final = 11
 STATUS: Final = 13
 DESCRIPTION: Final = 14
 
