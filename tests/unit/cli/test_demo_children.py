@@ -86,9 +86,10 @@ def test_an_orphan_in_a_session_of_its_own_is_gone_too(tmp_path: Path) -> None:
 
 def test_a_child_is_gone_when_the_demo_is_killed(tmp_path: Path) -> None:
     """Nobody can clean up after SIGKILL but the kernel."""
-    process = demo(tmp_path, "time.sleep(60)")
-    [child] = pids(process)
-    assert procfs.is_alive(child)
+    itself = f"import os; print(os.getpid(), flush=True); {_NAP}"
+    process = demo(tmp_path, "time.sleep(60)", itself, wait=True)
+    child, said = pids(process)
+    assert child == said, "the child has taken the leash"
 
     os.kill(process.pid, signal.SIGKILL)
 
