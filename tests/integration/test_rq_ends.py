@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,6 @@ def rq(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture
 def start(redis_server: RedisServer, tmp_path: Path) -> Iterator[Callable[..., RQLab]]:
     """Start a worker which the test may kill."""
-    from contextlib import ExitStack  # noqa: PLC0415
-
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(
             running_lab(redis_broker(redis_server), tmp_path, **options)

@@ -11,7 +11,7 @@ from otel_taskqueue import semconv
 from support.harness import redis_broker
 from support.otlp import Span
 from support.otlp.tree import draw
-from support.rq_lab import RQLab, running_lab
+from support.rq_lab import RQLab, running_lab, since
 from support.servers import RedisServer
 from support.wait import wait_for
 
@@ -127,6 +127,7 @@ def test_enqueue_many_in_a_request_hangs_below_it(rq: RQLab) -> None:
     assert len(spans) == 5, draw(spans)
 
 
+@since(2)
 def test_a_group_names_itself_on_all_its_jobs(rq: RQLab) -> None:
     """taskqueue.group.id on both spans."""
     reply = rq.client.call("enqueue_group", ["ok", "ok"])
@@ -211,6 +212,7 @@ def test_a_job_enqueued_again_without_us_gets_a_trace_of_its_own(rq: RQLab) -> N
     assert [link.span_id for link in again.links] == [send.span_id]
 
 
+@since(2, 3)
 def test_each_repetition_is_a_trace_of_its_own_linked_to_the_run_before(rq: RQLab) -> None:
     """A repeated job would make the first trace endless."""
     reply = rq.client.call("enqueue_repeated", 2)
@@ -223,6 +225,7 @@ def test_each_repetition_is_a_trace_of_its_own_linked_to_the_run_before(rq: RQLa
     assert len({run.trace_id for run in runs}) == 3
 
 
+@since(2, 10)
 def test_a_duplicate_is_an_error_of_the_send_span_only(rq: RQLab) -> None:
     """unique=True: the caller gets RQ's own exception."""
     job_id = "unique-1"
@@ -283,6 +286,7 @@ def test_an_argument_that_cannot_be_serialised_is_an_error_of_the_send_span(
     assert spans[0].parent_id == reply.span_id
 
 
+@since(2, 4)
 def test_cron_makes_a_new_job_of_each_run(rq: RQLab) -> None:
     """A root send span, as nobody called."""
     reply = rq.client.call("enqueue_by_cron", "ok", request=None)

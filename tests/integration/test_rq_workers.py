@@ -10,7 +10,7 @@ import pytest
 
 from otel_taskqueue import semconv
 from support.harness import redis_broker
-from support.rq_lab import RQLab, running_lab
+from support.rq_lab import RQLab, running_lab, since
 from support.servers import RedisServer
 
 pytestmark = pytest.mark.xdist_group("rq-workers")
@@ -39,7 +39,10 @@ def check(rq: RQLab, case: str, outcome: str) -> None:
     )
 
 
-@pytest.mark.parametrize("pool", ["simple", "spawn", "heroku", "round robin", "calling", "replacing"])
+KINDS = ["simple", pytest.param("spawn", marks=since(2, 3)), "heroku", "round robin", "calling", "replacing"]
+
+
+@pytest.mark.parametrize("pool", KINDS)
 def test_each_worker_class_tells_an_attempt_once(start: Callable[..., RQLab], pool: str) -> None:
     """Also subclasses of users which override what runs a job, with and without their base class."""
     rq = start(pool)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
+
+import pytest
 
 from support.env import script
 from support.harness import Broker, Job, Options
@@ -18,6 +22,13 @@ CLASSES = {
     "replacing": "support.apps.rq_lab.Replacing",
     "round robin": "rq.worker.RoundRobinWorker",
 }
+
+
+def since(*needed: int) -> pytest.MarkDecorator:
+    """Skip a test of what the installed RQ does not have yet."""
+    found = tuple(int(number) for number in re.findall(r"\d+", version("rq"))[: len(needed)])
+    words = f"RQ has it since {'.'.join(map(str, needed))}"
+    return pytest.mark.skipif(found < needed, reason=words)
 
 
 class RQLab(RQHarness):

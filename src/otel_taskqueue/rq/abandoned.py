@@ -22,7 +22,7 @@ from otel_taskqueue.rq import compat, notes, verdicts
 from otel_taskqueue.rq import job as _job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from contextvars import Token
 
     from opentelemetry.context import Context
@@ -117,7 +117,7 @@ def cleanup(telemetry: Telemetry) -> Wrapper:
 
 
 @contextmanager
-def reporting(telemetry: Telemetry) -> Iterator[None]:
+def reporting(telemetry: Telemetry) -> Generator[None]:
     """Report what is found in this block; nothing when it raises: RQ will find the jobs again."""
     report = Report(telemetry)
     token = _report.set(report)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from otel_taskqueue.core.telemetry import Telemetry
 
     Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
-    Adopt = Callable[[type], None]
+    Adopt = Callable[[Any], None]
 
 
 def quietly(telemetry: Telemetry) -> Wrapper:

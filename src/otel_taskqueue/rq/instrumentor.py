@@ -65,7 +65,7 @@ def methods(telemetry: Telemetry) -> dict[str, Callable[..., Any]]:
         "fork_work_horse": watch.fork_work_horse(telemetry),
         "main_work_horse": run.work_horse(telemetry),
         "perform_job": run.perform(telemetry),
-        "handle_job_retry": ways.marked(ways.RETRY, 1),
+        "handle_job_retry": run.job_retry(telemetry),
         "handle_exception": run.handle_exception(telemetry),
         "handle_job_failure": watch.handle_job_failure(telemetry),
         "wait_for_horse": watch.wait_for_horse(telemetry),
@@ -73,7 +73,7 @@ def methods(telemetry: Telemetry) -> dict[str, Callable[..., Any]]:
     }
 
 
-def table(telemetry: Telemetry, adopt: Callable[[type], None]) -> list[Patch]:
+def table(telemetry: Telemetry, adopt: Callable[[Any], None]) -> list[Patch]:
     """Every name of RQ that is replaced, in the order of a job's way."""
     return [
         Patch("rq.queue", "Queue.enqueue_many", publish.enqueue_many(telemetry)),
@@ -99,11 +99,12 @@ def table(telemetry: Telemetry, adopt: Callable[[type], None]) -> list[Patch]:
         Patch("rq.cron", "CronScheduler.start", boot.schedule(telemetry)),
         Patch("rq.cli.workers", "is_suspended", boot.quietly(telemetry)),
         Patch("rq.cli.cli", "is_suspended", boot.quietly(telemetry)),
+        Patch("rq.cli.cli", "cleanup_ghosts", boot.quietly(telemetry)),
         Patch("rq.logutils", "_has_effective_handler", logs.has_console(telemetry)),
     ]
 
 
-def _worker_patches(telemetry: Telemetry, adopt: Callable[[type], None]) -> list[Patch]:
+def _worker_patches(telemetry: Telemetry, adopt: Callable[[Any], None]) -> list[Patch]:
     return [
         Patch("rq.worker", "BaseWorker.work", boot.work(telemetry, adopt)),
         *(

@@ -18,20 +18,27 @@ class JobNotes:
     """About one job object.
 
     ``sending``: an enqueue call for it is on its way, ``sent``: `enqueue_many` has made its span.
-    ``error``: the exception that ended the attempt, ``again``: another attempt was asked for.
+    ``error``: the exception that ended the attempt, ``again``: another attempt is on its way,
+    ``asked``: the job has returned a `Retry`, which may be one too many.
     ``run`` and ``ran`` are what its hash in Redis says of its latest run: the span (traceparent
     form), and when the carrier of that run was written.
     """
 
-    __slots__ = ("again", "error", "ran", "run", "sending", "sent")
+    __slots__ = ("again", "asked", "error", "ran", "run", "sending", "sent")
 
     def __init__(self) -> None:
         self.sending = False
         self.sent = False
         self.error: BaseException | None = None
         self.again: Again | None = None
+        self.asked = False
         self.run: str | None = None
         self.ran: str | None = None
+
+    def start(self) -> None:
+        """A run begins."""
+        self.error = self.again = None
+        self.asked = False
 
     def __reduce__(self) -> tuple[type[JobNotes], tuple[()]]:
         """Whoever pickles a job gets none of this."""

@@ -20,7 +20,7 @@ from otel_taskqueue.rq import boot, compat, notes, verdicts, ways
 from otel_taskqueue.rq import job as _job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from opentelemetry.trace import SpanContext
 
@@ -72,18 +72,19 @@ def enqueue_many(telemetry: Telemetry) -> Wrapper:
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
         run = boot.quietly(telemetry)(original)
 
+        def send_all(queue: Any, *args: Any, **kwargs: Any) -> Any:
+            with ways.many():
+                jobs = run(queue, *args, **kwargs)
+                with Guarded("publish"):
+                    for job in jobs:
+                        notes.of_job(job).sent = False
+                return jobs
+
         def enqueue_jobs(queue: Any, *args: Any, **kwargs: Any) -> Any:
             if trace.get_current_span().get_span_context().is_valid:
-                with ways.many():
-                    jobs = run(queue, *args, **kwargs)
-            else:
-                view = (_batch, queue, notes.argument(args, kwargs, "job_datas"))
-                with batch.Batch(telemetry, *view), ways.many():
-                    jobs = run(queue, *args, **kwargs)
-            with Guarded("publish"):
-                for job in jobs:
-                    notes.of_job(job).sent = False
-            return jobs
+                return send_all(queue, *args, **kwargs)
+            with batch.Batch(telemetry, _batch, queue, notes.argument(args, kwargs, "job_datas")):
+                return send_all(queue, *args, **kwargs)
 
         return enqueue_jobs
 
@@ -91,7 +92,7 @@ def enqueue_many(telemetry: Telemetry) -> Wrapper:
 
 
 @contextmanager
-def _publishing(telemetry: Telemetry, sending: Sending) -> Iterator[None]:
+def _publishing(telemetry: Telemetry, sending: Sending) -> Generator[None]:
     """The `send` span; in `enqueue_many` it ends when that has sent all its messages at once."""
     publishing, blocks = Publishing(telemetry, sending.outgoing), ways.current().blocks
     with publishing if blocks is None else nullcontext(blocks.enter_context(publishing)):

@@ -56,7 +56,7 @@ def perform(telemetry: Telemetry) -> Wrapper:
                 with Processing(telemetry, _incoming, telemetry, worker, job) as attempt:
                     result = run(worker, *args, **kwargs)
                     with Guarded("verdict", leaving=True):
-                        attempt.verdict = verdicts.of_run(job, notes.of_job(job))
+                        attempt.verdict = verdicts.of_run(notes.of_job(job))
                 return result
             finally:
                 about.performing = None
@@ -79,7 +79,7 @@ def run_sync(telemetry: Telemetry) -> Wrapper:
                 with Processing(telemetry, _incoming_here, telemetry, job) as attempt:
                     result = original(queue, *args, **kwargs)
                     with Guarded("verdict", leaving=True):
-                        attempt.verdict = verdicts.of_run(job, notes.of_job(job))
+                        attempt.verdict = verdicts.of_run(notes.of_job(job))
                 return result
             finally:
                 context.detach(token)
@@ -159,6 +159,22 @@ def handle_exception(telemetry: Telemetry) -> Wrapper:
     return wrapper
 
 
+def job_retry(_telemetry: Telemetry) -> Wrapper:
+    """Wrap `handle_job_retry`: the job has returned a `Retry`."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        marked = ways.marked(ways.RETRY, 1)(original)
+
+        def handle_job_retry(worker: Any, *args: Any, **kwargs: Any) -> Any:
+            with Guarded("verdict"):
+                notes.of_job(notes.argument(args, kwargs, "job")).asked = True
+            return marked(worker, *args, **kwargs)
+
+        return handle_job_retry
+
+    return wrapper
+
+
 def prepare_for_execution(_telemetry: Telemetry) -> Wrapper:
     """Wrap `Job.prepare_for_execution`: the job's hash names its latest run, at no round trip.
 
@@ -212,7 +228,7 @@ def _note_error(job: Any, exc_info: tuple[Any, ...]) -> None:
 
 def _incoming(telemetry: Telemetry, worker: Any, job: Any) -> Incoming:
     about, watch = notes.of_job(job), notes.of_worker(worker).watch
-    about.error = about.again = None
+    about.start()
     carrier = _job.carrier_of(job)
     came_back = _job.came_back(job, carrier)
     return Incoming(
@@ -226,7 +242,7 @@ def _incoming(telemetry: Telemetry, worker: Any, job: Any) -> Incoming:
 
 def _incoming_here(telemetry: Telemetry, job: Any) -> Incoming:
     about = notes.of_job(job)
-    about.error = about.again = None
+    about.start()
     carrier = _job.carrier_of(job)
     view = _job.of_run(job, carrier, telemetry.settings, None)
     return Incoming(view, {}, judge=functools.partial(_judge, about), eager=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from otel_taskqueue.core import failure
 from otel_taskqueue.core.failure import SUCCESS, Raised, Verdict
@@ -17,13 +17,13 @@ _TIMEOUT = "BaseTimeoutException"
 _SHUTDOWN = "ShutDownImminentException"
 
 
-def of_run(job: Any, notes: JobNotes) -> Verdict:
+def of_run(notes: JobNotes) -> Verdict:
     """The verdict on an attempt after `perform_job` has returned."""
     if notes.error is not None:
         return of_error(notes.error, notes.again)
     if notes.again is not None:
         return Verdict(Outcome.RETRY, again=_because(notes.again, "the job returned a Retry"))
-    if _is_retry(getattr(job, "_result", None)):
+    if notes.asked:
         return Verdict(Outcome.FAILURE, description="the job asked for more attempts than it may have")
     return SUCCESS
 
@@ -83,7 +83,3 @@ def reason_of(error: BaseException | None) -> str:
 
 def _because(again: Again | None, reason: str) -> Again | None:
     return again if again is None or again.reason else again._replace(reason=reason)
-
-
-def _is_retry(result: Any) -> bool:
-    return type(result).__name__ == "Retry" and type(result).__module__.startswith("rq.")

@@ -22,7 +22,7 @@ from otel_taskqueue.rq import job as _job
 from otel_taskqueue.rq.notes import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from opentelemetry.context import Context
 
@@ -232,7 +232,7 @@ def _context_below(telemetry: Telemetry, watch: Watch, *, loud: bool) -> Context
 
 
 @contextmanager
-def _below(telemetry: Telemetry, watch: Watch, *, loud: bool = False) -> Iterator[None]:
+def _below(telemetry: Telemetry, watch: Watch, *, loud: bool = False) -> Generator[None]:
     """What the parent does on behalf of the attempt belongs below its span."""
     token = way = None
     with Guarded("watch"):

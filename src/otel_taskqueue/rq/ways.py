@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from otel_taskqueue.rq.notes import argument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -58,7 +58,7 @@ def marked(name: str, index: int | None = None) -> Wrapper:
 
 
 @contextmanager
-def many() -> Iterator[None]:
+def many() -> Generator[None]:
     """`enqueue_many` runs: its messages leave at its end, or none of them does."""
     with ExitStack() as blocks:
         token = _way.set(Way(MANY, blocks=blocks))

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import redis
+import rq
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from rq import Queue, Repeat
+from rq import Queue
 from rq.decorators import job as rq_job
 from rq.job import Dependency, Job
 from rq.registry import StartedJobRegistry
@@ -98,7 +99,7 @@ def enqueue_unique(job_id: str) -> str:
 
 def enqueue_repeated(times: int) -> str:
     """Enqueue a job that repeats itself."""
-    return queue.enqueue(rq_jobs.ok, repeat=Repeat(times=times)).id
+    return queue.enqueue(rq_jobs.ok, repeat=rq.Repeat(times=times)).id
 
 
 def enqueue_by_cron(case: str) -> str:
@@ -107,9 +108,7 @@ def enqueue_by_cron(case: str) -> str:
 
     scheduler = CronScheduler(connection=connection)
     scheduler.register(function(case), queue_name=queue.name, interval=60)
-    before = set(queue.job_ids)
-    scheduler.enqueue_jobs()
-    return next(iter(set(scheduler.get_jobs()[0].get_job_ids(connection)) - before))
+    return scheduler.get_jobs()[0].enqueue(connection).id
 
 
 def enqueue_suppressed(case: str) -> str:
