@@ -42,9 +42,7 @@ def test_otlp_exporters(start_delivery: StartDelivery, protocol: str) -> None:
 
 def test_resource_and_pid(start_delivery: StartDelivery) -> None:
     """A relayed span has the resource of the parent and the pid of the child that ran it."""
-    worker = start_delivery(
-        env={"OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=the-parent"}, concurrency=1
-    )
+    worker = start_delivery(env={"OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=the-parent"}, concurrency=1)
     job = worker.publish("steps", 1)
     killed = worker.publish("kill_self")
     worker.wait_for_all([job.id, killed.id])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from otel_taskqueue import semconv
@@ -42,9 +44,7 @@ def test_children_that_end_by_themselves_lose_nothing(
 ) -> None:
     """Recycled after two jobs, or stopped with a minute of batch delay left."""
     arguments = ("--max-tasks-per-child=2",) if ending == "recycled" else ()
-    worker = start_delivery(
-        batch_delay=LONG_DELAY, concurrency=1, arguments=arguments, **MODES[mode]
-    )
+    worker = start_delivery(batch_delay=LONG_DELAY, concurrency=1, arguments=arguments, **MODES[mode])
     ids = worker.publish_many("steps", JOBS, STEPS)
     worker.wait_until_done(ids)
     worker.client.call("flush", request=None)
@@ -54,9 +54,7 @@ def test_children_that_end_by_themselves_lose_nothing(
 
 
 @pytest.mark.parametrize("mode", REPORTING)
-def test_a_killed_attempt_is_reported_once_by_the_parent(
-    start_delivery: StartDelivery, mode: str
-) -> None:
+def test_a_killed_attempt_is_reported_once_by_the_parent(start_delivery: StartDelivery, mode: str) -> None:
     """Killed, stopped by its hard limit, revoked: one process span each, with the right end."""
     worker = start_delivery(concurrency=1, **MODES[mode])
     killed = worker.publish("kill_self")
@@ -67,8 +65,7 @@ def test_a_killed_attempt_is_reported_once_by_the_parent(
     worker.stop_worker()
     worker.wait_for_all([killed.id, limited.id, fine.id], timeout=2)
     ends = [
-        worker.process_spans(job.id)[0].attributes[semconv.TASK_OUTCOME]
-        for job in (killed, limited, fine)
+        worker.process_spans(job.id)[0].attributes[semconv.TASK_OUTCOME] for job in (killed, limited, fine)
     ]
     assert ends == ["lost", "timeout", "success"]
 
@@ -85,6 +82,6 @@ def test_a_dead_collector_holds_no_child_up_for_long(start_delivery: StartDelive
     jobs = [worker.publish("steps", 1) for _ in range(3)]
     worker.wait_until_done([job.id for job in jobs])
     times = [worker.notes(job.id, "ran")[0]["time"] / 1e9 for job in jobs]
-    between = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    between = [later - earlier for earlier, later in itertools.pairwise(times)]
     # A second is ours and one is billiard's; the SDK's own flush takes ten for each signal.
     assert max(between) < 8, between

@@ -62,9 +62,7 @@ class DeliveryHarness(CeleryHarness):
         """Enqueue many; one every ``every`` seconds."""
         name = self.task_name(case)
         timeout = 30 + count * every
-        reply = self.client.call(
-            "publish_many", name, count, list(args), every, self.queue, timeout=timeout
-        )
+        reply = self.client.call("publish_many", name, count, list(args), every, self.queue, timeout=timeout)
         assert reply.error is None, reply.error
         return reply.result
 

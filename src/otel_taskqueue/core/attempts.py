@@ -102,7 +102,7 @@ def unsettled() -> list[Attempt]:
 
 def pending() -> list[Attempt]:
     """The attempts whose verdict waits for the child's announcement."""
-    return [attempt for attempt in unsettled() if attempt.pending is not None]
+    return [attempt for attempt in unsettled() if attempt.pending is not None and not attempt.local]
 
 
 def claim(serial: int | None) -> Attempt | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
@@ -36,7 +37,7 @@ SECRET = "4111-1111-1111-1111"
 
 def file_exporter() -> SpanExporter:
     """Spans as JSON lines in a file."""
-    out = open(os.environ[FILE], "a", buffering=1)  # noqa: SIM115 - as long as the process
+    out = Path(os.environ[FILE]).open("a", buffering=1)  # noqa: SIM115 - as long as the process
     return ConsoleSpanExporter(out=out, formatter=lambda span: span.to_json(indent=None) + "\n")
 
 
@@ -141,15 +142,11 @@ SETUPS: Mapping[str, Callable[[], None]] = {
     "simple file": lambda: use(SimpleSpanProcessor(file_exporter())),
     "batch file": lambda: use(BatchSpanProcessor(file_exporter())),
     "simple": lambda: use(SimpleSpanProcessor(OTLPSpanExporter())),
-    "two": lambda: use(
-        BatchSpanProcessor(OTLPSpanExporter()), BatchSpanProcessor(second_exporter())
-    ),
+    "two": lambda: use(BatchSpanProcessor(OTLPSpanExporter()), BatchSpanProcessor(second_exporter())),
     "second at once": lambda: use(
         SimpleSpanProcessor(second_exporter()), BatchSpanProcessor(OTLPSpanExporter())
     ),
-    "redacting processor": lambda: use(
-        BatchSpanProcessor(OTLPSpanExporter()), RedactingProcessor()
-    ),
+    "redacting processor": lambda: use(BatchSpanProcessor(OTLPSpanExporter()), RedactingProcessor()),
     "redacting exporter": lambda: use(BatchSpanProcessor(RedactingExporter())),
     "own batch processor": lambda: use(OwnBatchProcessor(OTLPSpanExporter())),
     "renamed": renamed,
