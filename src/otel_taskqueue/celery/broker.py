@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from otel_taskqueue.core.job import Broker
 
@@ -50,8 +51,11 @@ class AppView:
         system = _SYSTEMS.get(driver, driver)
         if system in _NO_ADDRESS:
             return Broker(system)
+        hostname: str = connection.hostname or "localhost"
+        if any(sign in hostname for sign in "@/,"):
+            return Broker(system, *_address_in(hostname))
         port = connection.port or getattr(transport, "default_port", None)
-        return Broker(system, connection.hostname or "localhost", int(port) if port else None)
+        return Broker(system, hostname, int(port) if port else None)
 
     @cached_property
     def default_queue(self) -> str:
@@ -85,6 +89,19 @@ class AppView:
 
     def _app_now(self) -> Any:
         return self._app()
+
+
+def _address_in(url: str) -> tuple[str | None, int | None]:
+    """Host and port, or the path of a socket, where kombu keeps the whole URL, password included."""
+    scheme, found, rest = url.partition("://")
+    rest = (rest if found else url).rpartition("@")[2]  # a password may hold any other sign
+    if scheme in {"socket", "unix"}:
+        return rest.partition("?")[0] or None, None
+    first = urlsplit("//" + rest.partition("/")[0].partition(",")[0])
+    try:
+        return first.hostname, first.port
+    except ValueError:
+        return first.hostname, None
 
 
 def _name(exchange: Any) -> str:

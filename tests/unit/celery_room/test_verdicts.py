@@ -1,0 +1,133 @@
+"""Celery's states and exceptions -> outcome, status, error.type: the table of design D8."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+
+import pytest
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import SoftTimeLimitExceeded, WorkerLostError
+from celery.exceptions import Ignore, Reject, Retry
+
+from otel_taskqueue.celery import verdicts
+from otel_taskqueue.celery.compat import unwrap
+from otel_taskqueue.core.failure import Verdict, description_of
+
+TASK = SimpleNamespace(throws=(KeyError,))
+PLAIN = SimpleNamespace(throws=None)
+
+
+def told(verdict: Verdict) -> tuple[str, bool, str | None, bool]:
+    """Outcome, status, error.type, and whether an exception is recorded."""
+    return (verdict.outcome.value, verdict.is_error, verdict.error_type, verdict.exception is not None)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "expected"),
+    [
+        ("FAILURE", ValueError("x"), ("failure", True, "ValueError", True)),
+        ("FAILURE", KeyError("x"), ("failure", False, "KeyError", False)),
+        (
+            "FAILURE",
+            SoftTimeLimitExceeded(),
+            ("timeout", True, "billiard.exceptions.SoftTimeLimitExceeded", True),
+        ),
+        ("RETRY", Retry(exc=ValueError("x"), when=3), ("retry", False, None, False)),
+        (
+            "RETRY",
+            Retry(exc=SoftTimeLimitExceeded()),
+            ("timeout", True, "billiard.exceptions.SoftTimeLimitExceeded", True),
+        ),
+        ("IGNORED", Ignore(), ("ignored", False, None, False)),
+        ("REJECTED", Reject("x", requeue=True), ("rejected", False, None, False)),
+        ("REJECTED", Reject("x", requeue=False), ("rejected", True, "celery.exceptions.Reject", False)),
+        ("REJECTED", Reject(OSError("x")), ("rejected", True, "OSError", False)),
+    ],
+)
+def test_how_a_state_is_told(
+    state: str, error: BaseException, expected: tuple[str, bool, str | None, bool]
+) -> None:
+    """Expected exceptions (`throws`) are no errors; a soft time limit stays a timeout when retried."""
+    assert told(verdicts.of_state(TASK, state, error, "a traceback")) == expected
+
+
+@pytest.mark.parametrize(("when", "delay"), [(3, 3.0), (0.5, 0.5), (None, None), ("soon", None)])
+def test_the_delay_of_a_retry_is_told_in_seconds(when: object, delay: float | None) -> None:
+    """As far as Celery knows it."""
+    retry = SimpleNamespace(exc=ValueError("busy"), when=when)
+    again = verdicts.of_retry(retry).again
+    assert again == (delay, "ValueError: busy")
+
+
+def test_the_delay_of_a_retry_with_an_eta_counts_from_now() -> None:
+    """A moment that has passed is no negative delay."""
+    for seconds, least, most in ((60, 55, 60), (-60, 0, 0)):
+        retry = Retry(exc=None, when=datetime.now(timezone.utc) + timedelta(seconds=seconds))
+        again = verdicts.of_retry(retry).again
+        assert again is not None
+        assert again.delay is not None
+        assert least <= again.delay <= most
+
+
+@pytest.mark.parametrize(
+    ("message", "signal", "code"),
+    [
+        ("Worker exited prematurely: signal 9 (SIGKILL) Job: 0.", "SIGKILL", None),
+        ("Worker exited prematurely: signal 11 (SIGSEGV) Job: 3.", "SIGSEGV", None),
+        ("Worker exited prematurely: exitcode 155 Job: 1.", None, 155),
+        ("Could not start worker processes", None, None),
+    ],
+)
+def test_a_lost_child_s_signal_or_exit_code_is_in_billiard_s_message(
+    message: str, signal: str | None, code: int | None
+) -> None:
+    """The one place where Celery tells it."""
+    einfo = SimpleNamespace(exception=WorkerLostError(message), traceback="")
+    verdict = verdicts.of_lost(einfo, None, oom=False)
+    assert told(verdict) == ("lost", True, "billiard.exceptions.WorkerLostError", True)
+    ended = verdict.exit
+    assert (ended.signal if ended else None, ended.code if ended else None) == (signal, code)
+
+
+@pytest.mark.parametrize(
+    ("error", "watched", "expected"),
+    [
+        (SystemExit(3), True, None),
+        (SystemExit(3), False, ("lost", True, "SystemExit", True)),
+        (Retry(exc=ValueError("x")), False, ("retry", False, None, False)),
+        (Ignore(), False, ("ignored", False, None, False)),
+        (Reject("x", requeue=True), False, ("rejected", False, None, False)),
+        (MemoryError("x"), True, ("failure", True, "MemoryError", True)),
+    ],
+)
+def test_an_exception_that_leaves_the_tracer_is_judged_here_or_by_the_parent(
+    error: BaseException, *, watched: bool, expected: tuple[str, bool, str | None, bool] | None
+) -> None:
+    """A child that is stopped leaves the verdict to its parent."""
+    verdict = verdicts.of_exception(PLAIN, error, watched=watched)
+    assert (told(verdict) if verdict else None) == expected
+
+
+def test_only_billiard_s_wrapper_is_unwrapped() -> None:
+    """`Retry` has an ``exc`` too; unwrapping it would count a retry as a failure."""
+    cause = ValueError("x")
+    assert unwrap(ExceptionWithTraceback(cause, None)) is cause
+    retry = Retry(exc=cause)
+    assert unwrap(retry) is retry
+
+
+def test_expired_and_revoked_are_no_errors() -> None:
+    """With the signal of a termination."""
+    assert told(verdicts.of_revoke(None, expired=True)) == ("expired", False, None, False)
+    terminated = verdicts.of_revoke(15, expired=False)
+    assert told(terminated) == ("revoked", False, None, False)
+    assert terminated.exit is not None
+    assert terminated.exit.signal == "SIGTERM"
+
+
+def test_a_hard_limit_is_a_timeout_with_celery_s_words() -> None:
+    """Whether or not Celery hands the exception over."""
+    verdict = verdicts.of_hard_limit(None, 1.0)
+    assert told(verdict) == ("timeout", True, "billiard.exceptions.TimeLimitExceeded", True)
+    assert description_of(verdict) == "hard time limit exceeded"
