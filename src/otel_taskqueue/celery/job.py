@@ -56,7 +56,7 @@ def of_request(
         eta=rfc3339(eta),
         redelivered=bool(delivery.get("redelivered")),
         worker=worker,
-        wait=_carrier.wait(_carrier.times(carrier).enqueued, nanoseconds(eta) if eta else 0),
+        wait=_carrier.wait(_carrier.enqueued_at(carrier), nanoseconds(eta) if eta else 0),
         arguments=_arguments(request, settings),
     )
 

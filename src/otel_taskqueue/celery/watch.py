@@ -183,7 +183,7 @@ def _incoming(request: Any, attempt: Attempt) -> Incoming:
     job = _job.of_request(view, name, message, carrier, telemetry.settings, request.hostname)
     if attempt.accepted:
         eta = _job.nanoseconds(message.get("eta"))
-        waited = _carrier.wait(_carrier.times(carrier).enqueued, eta, attempt.accepted)
+        waited = _carrier.wait(_carrier.enqueued_at(carrier), eta, attempt.accepted)
         job = job._replace(wait=waited)
     return Incoming(job, carrier, _no_verdict, link=_job.wants_link(request.task, telemetry.settings))
 

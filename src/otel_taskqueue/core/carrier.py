@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 LONGEST_VALUE = 8192
 _OUR_KEYS = (semconv.ENQUEUED_AT, semconv.FIRST_ENQUEUED_AT, semconv.ATTEMPT, semconv.PREVIOUS)
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
-
-
-class Times(NamedTuple):
-    """When the message was sent, and the job's first message (unix nanoseconds; 0 = not known)."""
-
-    enqueued: int = 0
-    first_enqueued: int = 0
 
 
 def select(message: Mapping[str, object]) -> dict[str, str]:
@@ -69,9 +62,9 @@ def for_retry(original: Mapping[str, str], previous: SpanContext | None) -> dict
     return carrier
 
 
-def times(carrier: Mapping[str, str]) -> Times:
-    """When the message and the job's first message were sent."""
-    return Times(_nanoseconds(carrier, semconv.ENQUEUED_AT), _nanoseconds(carrier, semconv.FIRST_ENQUEUED_AT))
+def enqueued_at(carrier: Mapping[str, str]) -> int:
+    """When the message was sent (unix nanoseconds); 0 when it does not say."""
+    return _nanoseconds(carrier, semconv.ENQUEUED_AT)
 
 
 def wait(enqueued: int, eta: int = 0, taken: int = 0) -> float | None:

@@ -117,7 +117,7 @@ def replace(module: ModuleType, patch: Patch) -> Applied | None:
     if marker is not None:
         original = original.__wrapped__
     owned = name in vars(owner)
-    raw = vars(owner)[name] if owned else original
+    raw: Any = vars(owner)[name] if owned and marker is None else original
     replacement = switchable(original, patch.wrapper)
     # What was bound to its class already must not be bound again.
     bound = isinstance(raw, (classmethod, staticmethod))
