@@ -98,4 +98,9 @@ def own_pika_call(self: Task, url: str, queue: str) -> None:
 def tell_headers(self: Task) -> None:
     """Note what arrived beside the arguments."""
     attempt(self)
-    note(self.request.id, "headers", headers=dict(self.request.headers or {}))
+    note(
+        self.request.id,
+        "headers",
+        headers=dict(self.request.headers or {}),
+        delivery=self.request.delivery_info,
+    )
