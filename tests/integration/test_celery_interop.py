@@ -108,6 +108,21 @@ def test_installed_side_by_side_only_ours_speaks(lab: CeleryLab) -> None:
     assert sorted(span.name for span in spans) == sorted(names), draw(spans)
 
 
+def test_retries_of_a_message_without_a_sender_stay_in_one_trace(lab: CeleryLab) -> None:
+    """The client is not instrumented: the first attempt is the root, each later one linked to the one before."""
+    reply = lab.client.call("raw", "autoretry_until_success", {})
+    first, second, third = lab.process_spans_of(reply.job_id, 3)
+    spans = lab.wait_for_whole_trace(first.trace_id)
+    again = lab.send_spans(reply.job_id)
+    assert (first.parent_id, again[0].parent_id) == ("", first.span_id), draw(spans)
+    assert {second.parent_id, third.parent_id} == {again[0].span_id}, draw(spans)
+    assert [[link.span_id for link in run.links] for run in (first, second, third)] == [
+        [],
+        [first.span_id],
+        [second.span_id],
+    ]
+
+
 @pytest.mark.parametrize("protocol", [1, 2])
 def test_both_message_protocols_carry_the_context(lab: CeleryLab, protocol: int) -> None:
     """task_protocol=1 has neither the job's id nor its name in the headers."""

@@ -51,6 +51,11 @@ def inject(first_enqueued: str | None = None) -> dict[str, str]:
     return carrier
 
 
+def names_sender(carrier: Mapping[str, str]) -> bool:
+    """Whether it leads to a span, by whatever propagator is configured."""
+    return trace.get_current_span(extract(carrier)).get_span_context().is_valid
+
+
 def for_retry(original: Mapping[str, str], previous: SpanContext | None) -> dict[str, str]:
     """The carrier of the next attempt: the original sender's context and a link to this attempt."""
     carrier = dict(original)

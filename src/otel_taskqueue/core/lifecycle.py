@@ -280,9 +280,11 @@ def _end_publishing(telemetry: Telemetry, span: Span, error: BaseException | Non
 
 def _carrier_for(outgoing: Outgoing) -> dict[str, str]:
     attempt = outgoing.retry_of
-    if attempt is not None and semconv.TRACEPARENT in attempt.carrier:
-        return carrier.for_retry(attempt.carrier, attempt.span_context)
-    return carrier.inject(outgoing.first_enqueued)
+    if attempt is None:
+        return carrier.inject(outgoing.first_enqueued)
+    # A job without a sender that we know hangs its next attempt below this one's `send` span.
+    original = attempt.carrier if carrier.names_sender(attempt.carrier) else carrier.inject()
+    return carrier.for_retry(original, attempt.span_context)
 
 
 def _call_hook(hook: Callable[[Span, JobView], None] | None, span: Span, job: JobView) -> None:
