@@ -125,6 +125,25 @@ def test_a_payload_that_nobody_can_read_is_a_failure_and_the_worker_goes_on(rq: 
     assert outcome(rq.exactly(first.id, 1)[0])[0] == "success"
 
 
+def test_no_argument_leaves_with_rqs_own_log_lines(rq: RQLab) -> None:
+    """They have the call in their text, and the arguments of a failed job in their attributes."""
+    jobs = [rq.publish("ok", "mine-alone"), rq.publish("fail_times", 9, description="told")]
+    secret = rq.publish("add", "mine-alone", "and-mine")  # fails: these are no numbers
+    for job in (*jobs, secret):
+        rq.exactly(job.id, 1)
+    wait_for(
+        lambda: any("exception raised" in str(line.body) for line in rq.receiver.logs()),
+        10,
+        "RQ's line about the failed job",
+        lambda: repr(rq.receiver.logs()),
+    )
+    shipped = [line for line in rq.receiver.logs() if line.scope.startswith("rq.")]
+    assert any("support.apps.rq_jobs.ok(…)" in str(line.body) for line in shipped)
+    assert [line for line in shipped if "mine-alone" in repr(line)] == []
+    assert rq.worker is not None
+    assert "support.apps.rq_jobs.ok('mine-alone')" in rq.worker.output()
+
+
 # --- what a killed work-horse leaves ----------------------------------------------------------
 def test_what_was_finished_before_the_kill_arrives(rq: RQLab) -> None:
     """Inner spans keep their parent."""

@@ -9,6 +9,8 @@ from opentelemetry import context
 
 from otel_taskqueue.core import delivery, quiet
 from otel_taskqueue.core.guard import Guarded
+from otel_taskqueue.rq import logs
+from otel_taskqueue.rq import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +66,8 @@ def work(telemetry: Telemetry, adopt: Adopt) -> Wrapper:
             with Guarded("worker start"):
                 adopt(type(worker))
                 delivery.bound_exit(telemetry)
+                logs.ship(telemetry)
+                logs.ship(telemetry)
             try:
                 return run(worker, *args, **kwargs)
             finally:

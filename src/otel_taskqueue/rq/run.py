@@ -12,7 +12,7 @@ from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core import delivery, quiet
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.lifecycle import Incoming, Processing, current_attempt
-from otel_taskqueue.rq import abandoned, boot, notes, verdicts, ways
+from otel_taskqueue.rq import abandoned, boot, logs, notes, verdicts, ways
 from otel_taskqueue.rq import job as _job
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def work_horse(_telemetry: Telemetry) -> Wrapper:
+def work_horse(telemetry: Telemetry) -> Wrapper:
     """Wrap `main_work_horse`: from here on this process runs one job; it ends by `os._exit`."""
 
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,6 +34,7 @@ def work_horse(_telemetry: Telemetry) -> Wrapper:
             if not about.is_horse:  # a subclass may call its base class
                 about.is_horse = True
                 delivery.enter_child()
+                logs.ship(telemetry)
             return original(worker, *args, **kwargs)
 
         return main_work_horse
