@@ -218,3 +218,8 @@ def exception_signal() -> Literal["events", "logs", "both"]:
 def disabled_instrumentations() -> frozenset[str]:
     """The entry point names in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS."""
     return frozenset(words(os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")))
+
+
+def raise_internal_errors() -> bool:
+    """OTEL_TASKQUEUE_RAISE_INTERNAL_ERRORS=1: our own test suite must see our errors."""
+    return os.environ.get("OTEL_TASKQUEUE_RAISE_INTERNAL_ERRORS") == "1"

@@ -7,11 +7,12 @@ application and pass. Exceptions of that kind are registered by the rooms with `
 from __future__ import annotations
 
 import logging
-import os
 import time
 from typing import TYPE_CHECKING
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from otel_taskqueue import settings
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,14 +21,21 @@ _logger = logging.getLogger("otel_taskqueue")
 _QUIET_SECONDS = 60.0
 _last_report: dict[str, float] = {}
 _control: tuple[type[BaseException], ...] = ()
-#: Set by our own test suite: an error of ours must be seen there.
-_raise_errors = os.environ.get("OTEL_TASKQUEUE_RAISE_INTERNAL_ERRORS") == "1"  # noqa: TID251
+_stops: tuple[type[BaseException], ...] = ()
+_raise_errors = settings.raise_internal_errors()
 
 
 def let_pass(*exceptions: type[BaseException]) -> None:
     """Register exceptions that belong to the application whenever they are raised."""
     global _control  # noqa: PLW0603  decided once per library import, read on every job
     _control = tuple({*_control, *exceptions})
+
+
+def let_stop(*exceptions: type[BaseException]) -> None:
+    """Register exceptions by which a signal handler stops the worker: nothing may swallow them, ever."""
+    global _stops  # noqa: PLW0603  decided once per library import
+    _stops = tuple({*_stops, *exceptions})
+    let_pass(*exceptions)
 
 
 def is_control(error: BaseException) -> bool:
@@ -53,7 +61,7 @@ class Guarded:
     """``with Guarded("place"):`` swallows our own errors and lets control exceptions pass.
 
     With ``leaving=True`` (the job has returned and its result is stored) time limits are
-    swallowed too: passing them on would contradict the stored result. Exits still pass.
+    swallowed too: passing them on would contradict the stored result. Exits and stops still pass.
     """
 
     __slots__ = ("_leaving", "_site")
@@ -70,7 +78,9 @@ class Guarded:
     ) -> bool:
         if error is None:
             return True
-        if not isinstance(error, Exception) or (not self._leaving and is_control(error)):
+        if not isinstance(error, Exception) or isinstance(error, _stops):
+            return False
+        if not self._leaving and is_control(error):
             return False
         report(self._site, error)
         return True

@@ -15,7 +15,7 @@ import wrapt
 from otel_taskqueue.core.guard import Guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
 _ABSENT = object()
@@ -116,8 +116,9 @@ def replace(module: ModuleType, patch: Patch) -> Applied | None:
         return None  # the same function under a second name, patched at its home already
     if marker is not None:
         original = original.__wrapped__
-    owned = name in vars(owner)
-    raw: Any = vars(owner)[name] if owned and marker is None else original
+    members: Mapping[str, Any] = owner.__dict__
+    owned = name in members
+    raw = members[name] if owned and marker is None else original
     replacement = switchable(original, patch.wrapper)
     # What was bound to its class already must not be bound again.
     bound = isinstance(raw, (classmethod, staticmethod))

@@ -40,7 +40,7 @@ def without_payload(record: logging.LogRecord) -> logging.LogRecord:
         return record
     args: Any = record.args
     if isinstance(args, tuple):
-        args = tuple(_hide(value) for value in args)
+        args = tuple([_hide(value) for value in cast("tuple[Any, ...]", args)])
         if _RESULT.search(str(record.msg)):
             args = (*args[:-1], _HIDDEN)
     return handlers.stripped(record, args=args or (), arguments=None, kwargs=None)
