@@ -9,12 +9,13 @@ import pytest
 
 from otel_taskqueue import semconv
 from support.celery_lab import OURS, CeleryLab, running_lab
+from support.client import Client
 from support.env import script
 from support.harness import redis_broker
 from support.otlp import Span
 from support.otlp.tree import assert_no_dangling_parents, draw
 from support.process import RealProcess
-from support.servers import RedisServer
+from support.servers import RedisServer, free_port
 
 pytestmark = pytest.mark.xdist_group("celery-canvas")
 LAB = "support.apps.celery_lab"
@@ -79,6 +80,28 @@ def test_a_canvas_call_that_celery_refuses_ends_with_its_exception(lab: CeleryLa
     )[0]
     assert root.attributes[semconv.ERROR_TYPE] == "TypeError"
     assert [event.name for event in root.events] == [semconv.EVENT_EXCEPTION]
+
+
+def test_with_the_broker_down_the_call_fails_as_ever_and_every_span_says_so(lab: CeleryLab) -> None:
+    """Celery's own patience, Celery's own exception, nothing left behind in the caller."""
+    env = {**lab.env("offline"), "TASKQUEUE_TEST_BROKER": f"redis://127.0.0.1:{free_port()}/0"}
+    client = Client(lab.client_module, env, lab.directory / "offline.log")
+    try:
+        single = client.call("enqueue", "ok", request=None, timeout=60)
+        group = client.call("canvas", "group", request=None, timeout=60)
+    finally:
+        client.stop()
+    for reply in (single, group):
+        assert reply.error is not None
+        assert reply.error["type"] == "OperationalError"
+        assert reply.context_is_clean
+    spans = lab.receiver.wait_for_spans(lambda span: span.service == "offline", 3)
+    root = next(span for span in spans if span.name == "send group")
+    assert [span.parent_id for span in spans if span.kind == "PRODUCER"] == ["", root.span_id], draw(spans)
+    assert {(span.status, span.attributes[semconv.ERROR_TYPE]) for span in spans} == {
+        ("ERROR", "kombu.exceptions.OperationalError")
+    }
+    assert {span.scope for span in spans} == {OURS}, draw(spans)
 
 
 def test_a_group_from_a_stored_dict_is_one_trace(lab: CeleryLab) -> None:

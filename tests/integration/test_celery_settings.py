@@ -40,6 +40,7 @@ def linking(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory)
     env = {
         "OTEL_PYTHON_TASKQUEUE_TRACE_STYLE": "link",
         "OTEL_PYTHON_TASKQUEUE_SPAN_NAMING": "queue",
+        "OTEL_PYTHON_TASKQUEUE_SUPPRESS_BROKER_SPANS": "false",
     }
     directory = tmp_path_factory.mktemp("linking")
     with running_lab(redis_broker(redis_server), directory, env=env) as lab:
@@ -141,6 +142,16 @@ def test_in_link_style_each_attempt_is_a_trace_linked_to_the_send_and_to_the_one
     assert {run.name for run in runs} == {f"process {linking.queue}"}
     assert send.name == f"send {linking.queue}"
     assert send.attributes[semconv.TASK_NAME] == f"{LAB}.retry_twice"
+
+
+def test_the_broker_s_own_spans_can_be_had(linking: CeleryLab) -> None:
+    """SUPPRESS_BROKER_SPANS=false, for those who debug their broker."""
+    job = linking.enqueue("ok")
+    send, run = linking.send_span(job.id), linking.process_span(job.id)
+    pushed = linking.receiver.wait_for_spans(lambda span: span.parent_id == send.span_id)
+    assert {span.name for span in pushed} == {"LPUSH"}, draw(pushed)
+    stored = linking.receiver.wait_for_spans(lambda span: span.parent_id == run.span_id)
+    assert all(span.scope.endswith("redis") for span in stored), draw(stored)
 
 
 @pytest.mark.parametrize(("case", "outcome"), [("ok", "revoked"), ("kill_self", "lost")])
