@@ -10,7 +10,6 @@ from opentelemetry import context
 from otel_taskqueue.core import delivery, quiet
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.rq import logs
-from otel_taskqueue.rq import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,6 +21,8 @@ _CONTROL = {
     "rq.exceptions": ("ShutDownImminentException", "StopRequested"),
     "rq.worker": ("StopRequested",),
 }
+#: Of these, what ends the worker: swallowed once, it would never stop.
+_STOPS = frozenset({"StopRequested"})
 _hooked = False
 
 
@@ -49,8 +51,10 @@ def let_control_pass() -> None:
 
 
 def _know_control(module: Any) -> None:
-    found = (getattr(module, name, None) for name in _CONTROL[module.__name__])
-    guard.let_pass(*(kind for kind in found if kind is not None))
+    for name in _CONTROL[module.__name__]:
+        kind = getattr(module, name, None)
+        if kind is not None:
+            (guard.let_stop if name in _STOPS else guard.let_pass)(kind)
 
 
 def is_a(kind: type[BaseException], name: str) -> bool:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-import logging
-import re
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.logs import handlers
 
