@@ -12,9 +12,11 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan
 
 from otel_taskqueue.core import attempts, carrier, delivery
-from otel_taskqueue.core.guard import Guarded
+from otel_taskqueue.core.guard import Guarded, is_control
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
 
@@ -27,19 +29,8 @@ def report(attempt: Attempt, verdict: Verdict, *, reaped: bool = False) -> None:
 
     ``verdict`` serves when the child's word was lost on its way; ``reaped``: as in `overrule`.
     """
-    if attempt.done:
-        return
-    with Guarded("verdict", leaving=True):
-        reader = delivery.reader()
-        if reader is None or attempt.local:
-            attempts.settle(attempt)  # whoever ran it exports by itself
-            return
-        if attempt.ended is None:
-            reader.drain()
-        if attempt.ended is not None:
-            reader.release(attempt)
-        else:
-            _judge(attempt, verdict, wait=not reaped)
+    if not attempt.done:
+        _conclude(_report, attempt, verdict, reaped=reaped)
 
 
 def overrule(attempt: Attempt, verdict: Verdict, *, reaped: bool = False) -> None:
@@ -47,13 +38,8 @@ def overrule(attempt: Attempt, verdict: Verdict, *, reaped: bool = False) -> Non
 
     ``reaped``: the child is gone, so that what it has not said until now will never come.
     """
-    if attempt.done:
-        return
-    with Guarded("verdict", leaving=True):
-        reader = delivery.reader()
-        if reader is not None:
-            reader.drain()
-        _judge(attempt, verdict, wait=not reaped)
+    if not attempt.done:
+        _conclude(_overrule, attempt, verdict, reaped=reaped)
 
 
 def conclude_all(verdict: Verdict) -> None:
@@ -85,6 +71,37 @@ def context_of(attempt: Attempt) -> Context:
     sender = carrier.extract(attempt.incoming.carrier)
     span = span_context(attempt)
     return sender if span is None else trace.set_span_in_context(NonRecordingSpan(span), sender)
+
+
+def _conclude(conclude: Callable[..., None], attempt: Attempt, verdict: Verdict, *, reaped: bool) -> None:
+    """A stop of the worker may strike in the middle: the verdict is still written, then the stop goes on."""
+    with Guarded("verdict", leaving=True):
+        try:
+            conclude(attempt, verdict, reaped=reaped)
+        except BaseException as error:
+            if is_control(error) and not attempt.done:
+                conclude(attempt, verdict, reaped=reaped)
+            raise
+
+
+def _report(attempt: Attempt, verdict: Verdict, *, reaped: bool) -> None:
+    reader = delivery.reader()
+    if reader is None or attempt.local:
+        attempts.settle(attempt)  # whoever ran it exports by itself
+        return
+    if attempt.ended is None:
+        reader.drain()
+    if attempt.ended is not None:
+        reader.release(attempt)
+    else:
+        _judge(attempt, verdict, wait=not reaped)
+
+
+def _overrule(attempt: Attempt, verdict: Verdict, *, reaped: bool) -> None:
+    reader = delivery.reader()
+    if reader is not None:
+        reader.drain()
+    _judge(attempt, verdict, wait=not reaped)
 
 
 def _judge(attempt: Attempt, verdict: Verdict, *, wait: bool = True) -> None:

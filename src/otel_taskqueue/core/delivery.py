@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from otel_taskqueue.core import attempts, oom
-from otel_taskqueue.core.guard import Guarded
+from otel_taskqueue.core.guard import Guarded, is_control
 from otel_taskqueue.core.relay import channel, lanes
 
 if TYPE_CHECKING:
@@ -140,7 +140,13 @@ def alone(attempt: Attempt, verdict: Verdict, end_time: int) -> None:
 
     serving = reader()
     if serving is None:
-        judge.alone(attempt, verdict, end_time)
+        try:
+            judge.alone(attempt, verdict, end_time)
+        except BaseException as error:
+            if not is_control(error):  # after a stop it is tried again
+                attempts.settle(attempt)
+            raise
+        attempts.settle(attempt)
     else:
         _ = attempt.incoming  # looked at while the message is still at hand
         attempts.settle(attempt)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import StatusCode
 
 from otel_taskqueue import semconv
-from otel_taskqueue.core import attempts, carrier, exceptions, failure
+from otel_taskqueue.core import carrier, exceptions, failure
 from otel_taskqueue.core.relay import frames
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ def alone(attempt: Attempt, verdict: Verdict, end_time: int) -> None:
     from otel_taskqueue.core import lifecycle  # noqa: PLC0415  lifecycle imports this package
 
     telemetry, incoming = attempt.telemetry, attempt.incoming
-    attempts.settle(attempt)
     if telemetry.excluded(incoming.job.task):
         return
     start = min(attempt.accepted or end_time, end_time)

@@ -194,8 +194,11 @@ class Reader:
         """Verdicts whose attempt was killed before it could announce itself get a span of their own."""
         now = time.time_ns()
         for attempt in attempts.pending():
-            if attempt.pending is not None and now - attempt.pending.end_time >= patience:
-                judge.alone(attempt, *attempt.pending)
+            pending = attempt.pending
+            if pending is not None and now - pending.end_time >= patience:
+                _ = attempt.incoming  # looked at while the message is still at hand
+                attempts.settle(attempt)
+                judge.alone(attempt, *pending)
 
     def _rebuild(self) -> None:
         while self._later:
