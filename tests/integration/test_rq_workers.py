@@ -83,3 +83,22 @@ def test_with_nothing_to_do_a_worker_sends_nothing(start: Callable[..., RQLab]) 
     rq.stop_worker()
     noise = [span for span in rq.receiver.spans() if span.service == rq.worker_service]
     assert {span.name for span in noise} == {"process support.apps.rq_jobs.ok"}
+
+
+@pytest.mark.parametrize(("case", "outcome"), [("ok", "success"), ("fail", "failure"), ("kill_self", "lost")])
+def test_without_the_relay_each_work_horse_exports_by_itself(
+    redis_server: RedisServer, tmp_path: Path, case: str, outcome: str
+) -> None:
+    """The bounded flush; the parent speaks for the one that was killed."""
+    with running_lab(
+        redis_broker(redis_server),
+        tmp_path,
+        batch_delay=NEVER,
+        env={"OTEL_PYTHON_TASKQUEUE_RELAY": "false"},
+    ) as rq:
+        job = rq.publish(case)
+        rq.client.call("wait_for_state", job.id, ["finished", "failed"])
+        rq.stop_worker()
+        (attempt,) = rq.process_spans(job.id)
+        assert attempt.attributes[semconv.TASK_OUTCOME] == outcome
+        assert attempt.parent_id == rq.send_spans(job.id)[0].span_id
