@@ -91,8 +91,16 @@ def table(telemetry: Telemetry) -> list[Patch]:
         Patch("celery.backends.base", "Backend.store_result", boot.bookkeeping(telemetry)),
         Patch("celery.backends.base", "Backend._call_task_errbacks", boot.errbacks(telemetry)),
         Patch("celery.backends.base", "Backend.process_cleanup", boot.bookkeeping(telemetry)),
-        Patch("celery.backends.redis", "RedisBackend.apply_chord", boot.bookkeeping(telemetry)),
-        Patch("celery.backends.redis", "RedisBackend.set_chord_size", boot.bookkeeping(telemetry)),
-        Patch("celery.backends.redis", "RedisBackend.on_chord_part_return", boot.bookkeeping(telemetry)),
+        *_chord_bookkeeping(telemetry),
         Patch("celery.backends.rpc", "RPCBackend.store_result", boot.bookkeeping(telemetry)),
+    ]
+
+
+def _chord_bookkeeping(telemetry: Telemetry) -> list[Patch]:
+    """What Celery writes into the result backend for a chord, in the client and after each header task."""
+    quiet = boot.bookkeeping(telemetry)
+    redis = ("apply_chord", "set_chord_size", "add_to_chord", "on_chord_part_return")
+    return [
+        Patch("celery.backends.base", "KeyValueStoreBackend.on_chord_part_return", quiet),
+        *(Patch("celery.backends.redis", f"RedisBackend.{name}", quiet) for name in redis),
     ]
