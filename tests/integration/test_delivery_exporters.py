@@ -85,11 +85,21 @@ def test_two_exporters_one_of_which_hangs(start_delivery: StartDelivery, setup: 
         started = time.monotonic()
         worker.wait_for_all(run(worker), timeout=5)
         assert time.monotonic() - started < 5
-        late = worker.publish("sleep", 0.5)
-        worker.wait_for_note(late.id)
-        worker.stop_and_read()
-        worker.wait_for_all([late.id], timeout=1)
         assert hanging.spans() == []
+
+
+def test_an_exporter_that_hangs_keeps_no_other_from_its_last_flush(
+    start_delivery: StartDelivery,
+) -> None:
+    """Nothing was sent before the worker stops; the first processor in the list hangs."""
+    with Receiver() as hanging:
+        hanging.behave(Behaviour.HANGING)
+        env = by_hand("two", **second(hanging))
+        worker = start_delivery(env=env, instrumented=False, batch_delay=60.0)
+        ids = run(worker)
+        assert worker.missing(ids) == ids
+        worker.stop_and_read()
+        worker.wait_for_all(ids, timeout=1)
 
 
 def test_two_exporters_both_get_everything(start_delivery: StartDelivery) -> None:

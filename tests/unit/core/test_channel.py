@@ -195,3 +195,12 @@ def test_a_reused_descriptor_is_not_written_to(pair: lanes.Lanes) -> None:
         for thing in (reader, writer):
             thing.close()
         os.close(kept)
+
+
+def test_an_open_channel_keeps_no_read_end(pair: lanes.Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as a child holds one itself, it does not notice that its parent is dead."""
+    monkeypatch.setattr(channel, "_open", None)
+    assert channel.open_channel(pair)
+    assert (pair.control.read.fileno(), pair.data.read.fileno()) == (-1, -1)
+    with pytest.raises(BrokenPipeError):
+        pair.control.write.send(b"x", socket.MSG_NOSIGNAL)
