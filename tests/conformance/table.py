@@ -19,6 +19,8 @@ POOLS = {
     "rq": ("fork", "spawn", "simple", "heroku"),
 }
 BROKERS = {"celery": ("redis", "rabbitmq"), "rq": ("redis",)}
+# What came with a later version of its library.
+SINCE = {("celery", "spawn"): (5, 7), ("rq", "spawn"): (2, 2)}
 # Their monkey patching meets each broker's client in its own way.
 GREEN = {"gevent", "eventlet"}
 ISOLATING = {
@@ -55,7 +57,11 @@ class Cell:
 
 
 def settings() -> Iterator[Setting]:
-    """Every combination of room, pool and broker in which something runs."""
+    """Every combination of room, pool and broker in which something runs with the installed libraries."""
+    return (setting for setting in _every_setting() if not _too_old(setting.room, _since(setting)))
+
+
+def _every_setting() -> Iterator[Setting]:
     for room, pools in POOLS.items():
         for pool in pools:
             for broker in BROKERS[room]:
@@ -65,7 +71,7 @@ def settings() -> Iterator[Setting]:
 
 def cells() -> Iterator[Cell]:
     """Every scenario in every setting."""
-    for setting in settings():
+    for setting in _every_setting():
         for scenario in SCENARIOS:
             yield Cell(scenario, setting, _why_not(scenario, setting))
 
@@ -75,12 +81,22 @@ def installed(library: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version(library))[:2])
 
 
+def _since(setting: Setting) -> tuple[int, ...]:
+    return SINCE.get((setting.room, setting.pool), ())
+
+
+def _too_old(room: str, since: tuple[int, ...]) -> str:
+    if installed(room) >= since:
+        return ""
+    return f"not offered by {room} {version(room)}: came with {'.'.join(map(str, since))}"
+
+
 def _why_not(scenario: Scenario, setting: Setting) -> str:
     room, pool = setting.room, setting.pool
     if room not in scenario.calls:
         return f"not offered by {room}: {scenario.absent[room]}"
-    if installed(room) < scenario.since.get(room, ()):
-        return f"not offered by this version of {room}"
+    if too_old := _too_old(room, max(_since(setting), scenario.since.get(room, ()))):
+        return too_old
     if scenario.isolated and (room, pool) not in ISOLATING:
         return f"not offered by {room} on {pool}: the job has no process of its own"
     is_default = pool == POOLS[room][0]
