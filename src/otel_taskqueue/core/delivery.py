@@ -103,7 +103,7 @@ def leave_child(telemetry: Telemetry) -> None:
             from otel_taskqueue.core.sdk import child, exit  # noqa: A004, PLC0415  needs the SDK
         except ImportError:
             return
-        if not _entered or child.has_own_processors():
+        if not _entered or child.has_own_processors(_providers(telemetry)):
             exit.flush(telemetry)
 
 

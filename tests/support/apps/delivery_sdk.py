@@ -113,6 +113,13 @@ def batch() -> None:
     use(BatchSpanProcessor(OTLPSpanExporter()))
 
 
+def early() -> None:
+    """The usual one, with an exporter that is connected before any child is forked."""
+    batch()
+    trace.get_tracer("shop").start_span("early").end()
+    trace.get_tracer_provider().force_flush()  # type: ignore[attr-defined]
+
+
 def renamed() -> None:
     """The usual one, of an SDK whose private names we do not know."""
     sdk_trace.SynchronousMultiSpanProcessor = RenamedHolder
@@ -139,10 +146,11 @@ def sdk_on_child_start() -> None:
 
 SETUPS: Mapping[str, Callable[[], None]] = {
     "batch": batch,
+    "early": early,
     "simple file": lambda: use(SimpleSpanProcessor(file_exporter())),
     "batch file": lambda: use(BatchSpanProcessor(file_exporter())),
     "simple": lambda: use(SimpleSpanProcessor(OTLPSpanExporter())),
-    "two": lambda: use(BatchSpanProcessor(OTLPSpanExporter()), BatchSpanProcessor(second_exporter())),
+    "two": lambda: use(BatchSpanProcessor(second_exporter()), BatchSpanProcessor(OTLPSpanExporter())),
     "second at once": lambda: use(
         SimpleSpanProcessor(second_exporter()), BatchSpanProcessor(OTLPSpanExporter())
     ),

@@ -77,6 +77,8 @@ def test_only_the_sdk_s_own_processors_are_replaced(pair: lanes.Lanes) -> None:
     (pipeline,) = providers.pipelines([made]) or []
     assert (pipeline.exact, pipeline.own) == ((batch, simple), (mine, subclass))
     child.relay([pipeline])
+    kinds = [type(processor) for processor in providers.processors_of(made) or ()]
+    assert kinds == [Own, OwnBatch, child.RelaySpanProcessor]
     late = Own()
     made.add_span_processor(late)
     child.relay_last([pipeline])

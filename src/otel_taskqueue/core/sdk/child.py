@@ -80,9 +80,9 @@ def relay_last(pipelines: Sequence[Pipeline]) -> None:
             providers.put_processors(pipeline.provider, (*_without(processors, ours), *ours))
 
 
-def has_own_processors() -> bool:
-    """Whether anything in this child exports by itself and needs a flush when the child ends."""
-    for provider in providers.all_providers():
+def has_own_processors(found: Sequence[Any]) -> bool:
+    """Whether a provider of this child exports by itself and needs a flush when the child ends."""
+    for provider in found:
         for processor in providers.processors_of(provider) or ():
             if not isinstance(processor, (RelaySpanProcessor, RelayLogRecordProcessor)):
                 return True
