@@ -109,7 +109,7 @@ def test_installed_side_by_side_only_ours_speaks(lab: CeleryLab) -> None:
 
 
 def test_retries_of_a_message_without_a_sender_stay_in_one_trace(lab: CeleryLab) -> None:
-    """The client is not instrumented: the first attempt is the root, each later one linked to the one before."""
+    """Without an instrumented client the first attempt is the root, each later one linked to the one before."""
     reply = lab.client.call("raw", "autoretry_until_success", {})
     first, second, third = lab.process_spans_of(reply.job_id, 3)
     spans = lab.wait_for_whole_trace(first.trace_id)
@@ -199,10 +199,10 @@ def test_no_complaint_of_ours_is_in_any_log_and_nothing_was_doubled(lab: CeleryL
     assert not any(span.scope == OFFICIAL for span in lab.receiver.spans() if span.service != "theirs")
 
 
-def test_instrumented_by_hand_with_the_official_one_in_any_order_ours_takes_over(
+def test_instrumented_by_hand_with_the_official_one_before_and_after_ours_takes_over(
     redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Before ours, after ours, and once more in each child: nothing is doubled, and it is said once."""
+    """Before ours, and after it in each child: nothing is doubled."""
     directory = tmp_path_factory.mktemp("by-hand")
     with running_lab(redis_broker(redis_server), directory, app="support.apps.celery_official") as lab:
         job = lab.enqueue("nested_publish")

@@ -1,4 +1,4 @@
-"""An application that instruments by hand with the official package, before and after ours, and in each child."""
+"""An application that instruments by hand with the official package, before ours and again in each child."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ __all__ = ["app"]
 otel_taskqueue.uninstrument()
 Official().instrument()
 otel_taskqueue.instrument()
-Official().uninstrument()
-Official().instrument()
 
 
 @worker_process_init.connect(weak=False)
 def in_the_child(**_: Any) -> None:
     """As the official documentation tells."""
-    Official().uninstrument()
     Official().instrument()
