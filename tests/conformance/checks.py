@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -201,7 +202,8 @@ def check_sends(
 def check_times(span: Span, attempt: Attempt, sent: Span, delay: float, job: Job, explanation: str) -> None:
     """Start and end are in order; the queue wait is the time since the send, free of the delay.
 
-    Measured against the spans themselves, so that a busy machine changes nothing.
+    Measured against the spans themselves, so that a busy machine changes nothing. RQ's scheduler
+    keeps whole seconds: a job may start up to one before the delay has passed.
     """
     assert job.reply.started <= span.start <= span.end, explanation
     if attempt.outcome == "expired":
@@ -210,7 +212,10 @@ def check_times(span: Span, attempt: Attempt, sent: Span, delay: float, job: Job
         return
     wait = span.attributes.get(semconv.TASK_WAIT)
     assert wait is not None, explanation
-    longest = (span.start - sent.start) / 1e9 - delay
+    due = sent.start / 1e9 + delay
+    if delay and span.attributes[semconv.SYSTEM] == "rq":
+        due = math.floor(due)
+    longest = max(0.0, span.start / 1e9 - due)
     shortest = 0.0 if delay else (span.start - sent.end) / 1e9
     assert max(0.0, shortest - CLOCKS) <= wait <= longest + CLOCKS, explanation
 
