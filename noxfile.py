@@ -38,6 +38,8 @@ FAMILY = {
 }
 # kombu's own extra too: one that is younger than Celery refuses the redis which old Celery asks for.
 WITH = {"celery": ["celery[redis]=={}", "kombu[redis]"], "rq": ["rq=={}"]}
+# RQ's SpawnWorker writes the connection's arguments into a script: before 2.9.1 not those of redis 8.
+WITH_OLDER_RQ = [*WITH["rq"], "redis<8"]
 PYTEST = ["--numprocesses", "2", "--dist", "loadgroup", "--maxfail", "20", "-p", "no:cacheprovider"]
 NOT_FOUND = "untested: no such Python here"
 
@@ -152,7 +154,8 @@ def _make_environment(session: nox.Session, row: Row, interpreter: str, folder: 
     )
     pins = [pin for pin in _pins() if pin.partition("==")[0] not in FAMILY[row.library]]
     held.write_text("\n".join(pins))
-    wanted = [name.format(row.version) for name in WITH[row.library]]
+    names = WITH_OLDER_RQ if row.library == "rq" and row.version != RQ[-1] else WITH[row.library]
+    wanted = [name.format(row.version) for name in names]
     session.run(
         *(find_uv_bin(), "pip", "install", "--quiet", "--python", str(folder / "bin" / "python")),
         *("--constraint", str(held), "--group", "test", "--editable", ".[celery,rq]", *wanted),
