@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from otel_taskqueue.core import attempts
 from otel_taskqueue.core.attempts import Attempt
 from otel_taskqueue.core.job import Broker, JobView
-from otel_taskqueue.core.lifecycle import Incoming
+from otel_taskqueue.core.message import Incoming
 from otel_taskqueue.core.relay.channel import Channel
 from otel_taskqueue.core.relay.reader import Reader
 from otel_taskqueue.core.sdk import providers

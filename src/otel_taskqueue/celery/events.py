@@ -16,7 +16,7 @@ from otel_taskqueue.core.attempts import open_attempt
 from otel_taskqueue.core.failure import Raised, Verdict
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.job import JobView
-from otel_taskqueue.core.lifecycle import Incoming
+from otel_taskqueue.core.message import Incoming
 from otel_taskqueue.semconv import Outcome
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_taskqueue.celery import job as _job
 from otel_taskqueue.celery.broker import view_of
-from otel_taskqueue.core.lifecycle import Outgoing, Publishing, current_attempt
+from otel_taskqueue.core.lifecycle import Publishing, current_attempt
+from otel_taskqueue.core.message import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,7 +11,8 @@ from otel_taskqueue.celery import job as _job
 from otel_taskqueue.celery.broker import view_of
 from otel_taskqueue.celery.verdicts import of_exception, of_result
 from otel_taskqueue.core.guard import Guarded
-from otel_taskqueue.core.lifecycle import Incoming, Processing
+from otel_taskqueue.core.lifecycle import Processing
+from otel_taskqueue.core.message import Incoming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping

@@ -25,7 +25,7 @@ from otel_taskqueue.core import arbiter, attempts, delivery, lifecycle, oom, qui
 from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core.failure import SUCCESS, Again, Verdict
 from otel_taskqueue.core.guard import Guarded
-from otel_taskqueue.core.lifecycle import Incoming
+from otel_taskqueue.core.message import Incoming
 from otel_taskqueue.semconv import Outcome
 
 if TYPE_CHECKING:

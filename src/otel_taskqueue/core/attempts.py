@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from otel_taskqueue.core.failure import Verdict
-    from otel_taskqueue.core.lifecycle import Incoming
+    from otel_taskqueue.core.message import Incoming
     from otel_taskqueue.core.telemetry import Telemetry
 
 _serials = itertools.count(1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from otel_taskqueue.core.job import JobView
-    from otel_taskqueue.core.lifecycle import Incoming
+    from otel_taskqueue.core.message import Incoming
     from otel_taskqueue.core.telemetry import Telemetry
 
 

@@ -7,7 +7,7 @@ of ours never reaches the application; an error of the application is never chan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry import context, trace
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
@@ -15,11 +15,11 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from otel_taskqueue import semconv
 from otel_taskqueue.core import attempts, attributes, carrier, exceptions, failure, quiet
 from otel_taskqueue.core.guard import Guarded, is_control, report
-from otel_taskqueue.core.job import Current, JobView
+from otel_taskqueue.core.job import Current
 from otel_taskqueue.core.relay import channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextvars import Token
     from types import TracebackType
 
@@ -27,40 +27,11 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
     from otel_taskqueue.core.failure import Verdict
+    from otel_taskqueue.core.job import JobView
+    from otel_taskqueue.core.message import Incoming, Outgoing
     from otel_taskqueue.core.telemetry import Telemetry
 
 _CURRENT = context.create_key("otel-taskqueue-current")
-
-
-class Outgoing(NamedTuple):
-    """A message about to be sent.
-
-    ``retry_of`` names the running attempt that asks for the next one: the message then keeps the
-    original sender's context.
-    """
-
-    job: JobView
-    retry_of: Current | None = None
-    first_enqueued: str | None = None
-    links: Sequence[Link] = ()
-
-
-class Incoming(NamedTuple):
-    """A message about to be processed.
-
-    ``serial`` names the attempt to the worker's parent (None: no parent reports on it).
-    ``judge`` turns an exception that leaves the attempt into a verdict, None: the parent judges.
-    ``pid`` is the process that ran it, when that is not this one.
-    """
-
-    job: JobView
-    carrier: dict[str, str]
-    judge: Callable[[BaseException], Verdict | None]
-    serial: int | None = None
-    link: bool = False
-    eager: bool = False
-    links: Sequence[Link] = ()
-    pid: int | None = None
 
 
 def current_attempt() -> Current | None:

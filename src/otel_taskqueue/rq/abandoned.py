@@ -17,7 +17,7 @@ from otel_taskqueue import semconv
 from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core import lifecycle, quiet
 from otel_taskqueue.core.guard import Guarded
-from otel_taskqueue.core.lifecycle import Incoming
+from otel_taskqueue.core.message import Incoming
 from otel_taskqueue.rq import compat, notes, verdicts
 from otel_taskqueue.rq import job as _job
 

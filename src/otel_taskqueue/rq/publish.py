@@ -15,7 +15,8 @@ from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core.failure import Again
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.job import Current
-from otel_taskqueue.core.lifecycle import Outgoing, Publishing, current_attempt
+from otel_taskqueue.core.lifecycle import Publishing, current_attempt
+from otel_taskqueue.core.message import Outgoing
 from otel_taskqueue.rq import boot, compat, notes, verdicts, ways
 from otel_taskqueue.rq import job as _job
 

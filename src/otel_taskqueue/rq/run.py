@@ -11,7 +11,8 @@ from otel_taskqueue import semconv
 from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core import delivery, quiet
 from otel_taskqueue.core.guard import Guarded
-from otel_taskqueue.core.lifecycle import Incoming, Processing, current_attempt
+from otel_taskqueue.core.lifecycle import Processing, current_attempt
+from otel_taskqueue.core.message import Incoming
 from otel_taskqueue.rq import abandoned, boot, logs, notes, verdicts, ways
 from otel_taskqueue.rq import job as _job
 

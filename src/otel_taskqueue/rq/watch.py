@@ -16,7 +16,7 @@ from otel_taskqueue import semconv
 from otel_taskqueue.core import arbiter, attempts, delivery, lifecycle, oom, quiet
 from otel_taskqueue.core.failure import SUCCESS
 from otel_taskqueue.core.guard import Guarded
-from otel_taskqueue.core.lifecycle import Incoming
+from otel_taskqueue.core.message import Incoming
 from otel_taskqueue.rq import abandoned, compat, notes, verdicts, ways
 from otel_taskqueue.rq import job as _job
 from otel_taskqueue.rq.notes import Watch
