@@ -96,7 +96,7 @@ def types(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run unit and conformance tests with the lowest versions that pyproject.toml allows."""
     _install_locked(session, "requirements/lowest.txt")
-    session.run("pytest", *(session.posargs or ["tests/unit", "tests/conformance"]))
+    session.run("pytest", *PYTEST, *(session.posargs or ["tests/unit", "tests/conformance"]))
 
 
 @nox.session(venv_backend="none")
