@@ -95,8 +95,11 @@ def child_is_ready() -> None:
             child.relay_last(_reader.pipelines)
 
 
-def leave_child(telemetry: Telemetry) -> None:
-    """A child ends: hand over what waits; flush, within our deadline, what it exports by itself."""
+def leave_child(telemetry: Telemetry, *, share: float = 1.0) -> None:
+    """A child ends: hand over what waits; flush, within our deadline, what it exports by itself.
+
+    ``share`` of the deadline: less than 1 where the end of the worker waits for this child's.
+    """
     with Guarded("flush", leaving=True):
         channel.close()
         try:
@@ -104,7 +107,7 @@ def leave_child(telemetry: Telemetry) -> None:
         except ImportError:
             return
         if not _entered or child.has_own_processors(_providers(telemetry)):
-            exit.flush(telemetry)
+            exit.flush(telemetry, share)
 
 
 def bound_exit(telemetry: Telemetry) -> None:

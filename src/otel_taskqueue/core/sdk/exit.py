@@ -64,14 +64,14 @@ def finish(telemetry: Telemetry) -> None:
         _run(ends, functools.partial(_waiting, _taken, reader), telemetry.settings.flush_timeout)
 
 
-def flush(telemetry: Telemetry) -> None:
-    """Flush spans and logs within the deadline.
+def flush(telemetry: Telemetry, share: float = 1.0) -> None:
+    """Flush spans and logs within a share of the deadline.
 
     Never metrics in a forked child: its reader may have inherited a held lock.
     """
     found = [provider for provider in _found(telemetry) if not isinstance(provider, MeterProvider)]
     flushes = [part.force_flush for provider in found for part in _parts(provider)]
-    _run(flushes, functools.partial(_waiting, found, None), telemetry.settings.flush_timeout)
+    _run(flushes, functools.partial(_waiting, found, None), telemetry.settings.flush_timeout * share)
 
 
 def _end(part: Any, reader: Reader | None) -> None:
