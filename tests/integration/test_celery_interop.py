@@ -109,7 +109,7 @@ def test_installed_side_by_side_only_ours_speaks(lab: CeleryLab) -> None:
 
 
 def test_retries_of_a_message_without_a_sender_stay_in_one_trace(lab: CeleryLab) -> None:
-    """Without an instrumented client the first attempt is the root, each later one linked to the one before."""
+    """Without an instrumented client the first attempt is the root, and each is linked to the one before."""
     reply = lab.client.call("raw", "autoretry_until_success", {})
     first, second, third = lab.process_spans_of(reply.job_id, 3)
     spans = lab.wait_for_whole_trace(first.trace_id)
