@@ -178,9 +178,7 @@ async def coroutine() -> str:
 def leave_a_grandchild(seconds: float = 20.0) -> None:
     """Leave a process behind that inherits every descriptor it can."""
     attempt()
-    subprocess.Popen(  # noqa: S603 - the tests' own command
-        [sys.executable, "-c", f"import time; time.sleep({seconds})"], close_fds=False
-    )
+    subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({seconds})"], close_fds=False)
 
 
 def change_meta() -> None:
