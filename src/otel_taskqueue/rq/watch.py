@@ -38,13 +38,20 @@ def execute_job(_telemetry: Telemetry) -> Wrapper:
 
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
         def execute(worker: Any, *args: Any, **kwargs: Any) -> Any:
+            error = None
             try:
-                result = original(worker, *args, **kwargs)
-            except BaseException as error:
-                _conclude(worker, error)
+                return original(worker, *args, **kwargs)
+            except BaseException as raised:
+                error = raised
                 raise
-            _conclude(worker, None)
-            return result
+            finally:
+                try:
+                    _conclude(worker, error)
+                except BaseException:
+                    _conclude(worker, error)  # a stop struck: it strikes once, and the verdict is written
+                    raise
+                finally:
+                    del error
 
         return execute
 
@@ -169,8 +176,13 @@ def _conclude(worker: Any, error: BaseException | None) -> None:
     watch = about.watch
     if watch is None or not watch.is_ours:
         return
+    if not watch.attempt.done:
+        _write_verdict(watch, error)
     about.watch = None
     _watched.pop(watch.job.id, None)
+
+
+def _write_verdict(watch: Watch, error: BaseException | None) -> None:
     with Guarded("verdict", leaving=True):
         if not watch.forked:
             attempts.settle(watch.attempt)  # nothing has run

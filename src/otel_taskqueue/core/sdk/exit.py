@@ -57,8 +57,8 @@ def finish(telemetry: Telemetry) -> None:
     _finished.add(os.getpid())
     with Guarded("exit", leaving=True):
         reader = delivery.reader()
+        arbiter.conclude_all(_STOPPED)
         if reader is not None:
-            arbiter.conclude_all(_STOPPED)
             reader.stop()
         ends = [functools.partial(_end, part, reader) for provider in _taken for part in _parts(provider)]
         _run(ends, functools.partial(_waiting, _taken, reader), telemetry.settings.flush_timeout)
