@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from support.otlp import Receiver
 from support.servers import RabbitServer, RedisServer
+
+
+def pytest_configure() -> None:
+    """Started by nohup, we would hand an ignored SIGHUP on to every process under test."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
