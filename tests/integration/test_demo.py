@@ -234,7 +234,7 @@ def test_an_interrupted_demo_leaves_no_process(
 ) -> None:
     """Ctrl-C, a stop, a closed terminal: at whatever moment it comes."""
     running.wait_for_line(moment, PATIENCE)
-    assert len(running.descendants()) > 1
+    assert running.descendants()
 
     running.send_signal(number)
 
