@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from otel_taskqueue import semconv
+from support.env import script
 from support.harness import redis_broker
+from support.process import RealProcess
 from support.rq_lab import RQLab, running_lab, since
 from support.servers import RedisServer
+from support.wait import wait_for
 
 pytestmark = pytest.mark.xdist_group("rq-workers")
 NEVER = 60.0  # seconds: the SDK's batch is not sent by itself within a test
@@ -48,6 +51,47 @@ def test_each_worker_class_tells_an_attempt_once(start: Callable[..., RQLab], po
     rq = start(pool)
     check(rq, "ok", "success")
     check(rq, "fail", "failure")
+
+
+def test_a_worker_with_the_json_serializer_tells_attempts_and_retries(start: Callable[..., RQLab]) -> None:
+    """Carrier and task name are text: any serializer takes them."""
+    rq = start("fork", arguments=("--serializer", "rq.serializers.JSONSerializer"))
+    job = rq.publish("fail", how="json", retry={"max": 1})
+    attempts = rq.exactly(job.id, 2)
+    assert [span.attributes[semconv.TASK_OUTCOME] for span in attempts] == ["retry", "failure"]
+    assert {span.parent_id for span in attempts} == {rq.send_spans(job.id)[0].span_id}
+    assert {span.name for span in attempts} == {f"process {rq.task_name('fail')}"}
+
+
+@since(2, 6)
+def test_each_run_of_a_cron_process_is_a_trace_and_its_stop_loses_none(
+    start: Callable[..., RQLab], tmp_path: Path
+) -> None:
+    """`rq cron` is stopped right after it has sent, long before its batch is due."""
+    rq = start("fork", batch_delay=NEVER)
+    schedule = tmp_path / "schedule.py"
+    schedule.write_text(
+        "from rq import cron\n"
+        "from support.apps.rq_jobs import ok\n"
+        f"cron.register(ok, queue_name={rq.queue!r}, interval=1)\n"
+    )
+    command = [
+        script("opentelemetry-instrument"),
+        script("rq"),
+        "cron",
+        str(schedule),
+        "--url",
+        rq.broker.url,
+    ]
+    with RealProcess("rq cron", command, env=rq.env("cron"), log=tmp_path / "cron.log") as cron:
+        wait_for(lambda: len(list(rq.notes_directory.iterdir())) > 1, 30, "two runs", cron.tail)
+        assert not cron.stop().killed
+    rq.stop_worker()
+    runs = [span for span in rq.receiver.spans() if span.kind == "CONSUMER"]
+    sends = {span.span_id: span for span in rq.receiver.spans() if span.kind == "PRODUCER"}
+    assert len(runs) > 1
+    assert {sends[run.parent_id].parent_id for run in runs} == {""}
+    assert len({run.trace_id for run in runs}) == len(runs)
 
 
 def test_a_pool_of_workers_loses_nothing_at_its_stop(start: Callable[..., RQLab]) -> None:
