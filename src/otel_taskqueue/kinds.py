@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+from collections.abc import Mapping
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
@@ -79,6 +82,42 @@ def _seconds(value: object) -> float:
     return number
 
 
+def _share(value: object) -> float:
+    if str(value).strip().lower() == "off":
+        return 1.0
+    number = float(str(value))
+    if not 0 <= number <= 1:  # also false for a number that is none
+        raise ValueError(number)
+    return number
+
+
+def _show_share(value: object) -> str:
+    return "off" if value == 1 else str(value)
+
+
+def _text(value: object) -> str:
+    return os.fspath(cast("str | os.PathLike[str]", value))
+
+
+_UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def _bytes(value: object) -> int:
+    found = re.fullmatch(r"(\d+)\s*([kmg]?i?b?)", str(value).strip().lower())
+    size = int(found[1]) * _UNITS[found[2]] if found else 0
+    if size < 1:
+        raise ValueError(value)
+    return size
+
+
+def _show_bytes(value: object) -> str:
+    size = cast("int", value)
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size % factor == 0:
+            return f"{size // factor} {unit}"
+    return str(size)
+
+
 def _items(value: object) -> list[object]:
     r"""Split text at commas; ``\,`` is a comma inside an item (regexes have them: ``a{2\,}``)."""
     if not isinstance(value, str):
@@ -94,6 +133,49 @@ def words(value: object) -> tuple[str, ...]:
 
 def _show_words(value: object) -> str:
     return ",".join(_escaped(word) for word in cast("tuple[str, ...]", value))
+
+
+def rules(*outcomes: str) -> Kind:
+    """Rules ``name=outcome``, where a name may have wildcards; or a mapping of names or classes."""
+
+    def parse(value: object) -> tuple[tuple[str, str], ...]:
+        if isinstance(value, Mapping):
+            pairs = [_pair(item) for item in cast("Mapping[object, object]", value).items()]
+        else:
+            pairs = [_pair(item) for item in _items(value)]
+        cleaned = tuple((name.strip(), found) for name, found in pairs)
+        wrong = [name for name, found in cleaned if not name or found not in outcomes]
+        if wrong:
+            raise ValueError(wrong)
+        return cleaned
+
+    return Kind(
+        f"name=category, separated by commas; a category is {', '.join(outcomes)}", parse, _show_rules
+    )
+
+
+def _pair(item: object) -> tuple[str, str]:
+    if isinstance(item, str):
+        name, _, found = item.rpartition("=")
+        return name, _word(found)
+    name, found = cast("tuple[object, object]", item)
+    return _name_of(name), _word(found)
+
+
+def _name_of(item: object) -> str:
+    if isinstance(item, type):
+        return (
+            item.__qualname__ if item.__module__ == "builtins" else f"{item.__module__}.{item.__qualname__}"
+        )
+    return str(item)
+
+
+def _word(value: object) -> str:
+    return str(value.value if isinstance(value, Enum) else value).strip().lower()
+
+
+def _show_rules(value: object) -> str:
+    return ",".join(f"{name}={found}" for name, found in cast("tuple[tuple[str, str], ...]", value))
 
 
 def _patterns(value: object) -> tuple[re.Pattern[str], ...]:
@@ -120,6 +202,9 @@ def _escaped(item: str) -> str:
 
 SWITCH = Kind("true or false", _switch, _show_switch)
 COUNT = Kind("a whole number of at least 1", _count)
+SHARE = Kind("a share from 0 to 1, or off", _share, _show_share)
+BYTES = Kind("a size of at least 1: bytes, or a number with KiB, MiB or GiB", _bytes, _show_bytes)
+PATH = Kind("a path", _text)
 SECONDS = Kind("seconds, a number of at least 0", _seconds)
 WORDS = Kind("words separated by commas", words, _show_words)
 PATTERNS = Kind("regular expressions separated by commas", _patterns, _show_patterns)

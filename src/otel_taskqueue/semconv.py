@@ -51,8 +51,12 @@ WORKER_NAME: Final = "taskqueue.worker.name"
 EXIT_CODE: Final = "taskqueue.exit.code"
 EXIT_SIGNAL: Final = "taskqueue.exit.signal"
 EXIT_OOM: Final = "taskqueue.exit.oom"
+FAILURE_CATEGORY: Final = "taskqueue.failure.category"
 TASK_CPU_TIME: Final = "taskqueue.task.cpu.time"
 TASK_MEMORY_PEAK: Final = "taskqueue.task.memory.peak"
+QUEUE_STATE: Final = "taskqueue.queue.state"
+EXIT_REASON: Final = "taskqueue.exit.reason"
+SCHEDULE_NAME: Final = "taskqueue.schedule.name"
 TELEMETRY_CUT: Final = "taskqueue.telemetry.cut"
 TELEMETRY_SIGNAL: Final = "taskqueue.telemetry.signal"
 
@@ -109,4 +113,19 @@ class Outcome(str, Enum):
     EXPIRED = "expired"
     REJECTED = "rejected"
     IGNORED = "ignored"
+    UNKNOWN = "unknown"
+
+
+class Category(str, Enum):
+    """What kind of failure it was; the value of ``taskqueue.failure.category``."""
+
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    RESOURCE = "resource"
+    KILLED = "killed"
+    DEPENDENCY = "dependency"
+    DATA = "data"
+    CODE = "code"
+    RATE_LIMIT = "rate_limit"
+    CANCELLED = "cancelled"
     UNKNOWN = "unknown"

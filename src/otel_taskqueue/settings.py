@@ -12,26 +12,33 @@ import difflib
 import functools
 import logging
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from otel_taskqueue.kinds import (
+    BYTES,
     COUNT,
+    PATH,
     PATTERNS,
     SECONDS,
     SECRETS,
+    SHARE,
     SWITCH,
     WORDS,
     Kind,
     choice,
+    rules,
     words,
 )
+from otel_taskqueue.semconv import Category
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
 PREFIX = "OTEL_PYTHON_TASKQUEUE_"
+_LANE = "OTEL_TASKQUEUE_RESULT_LANE"
 
 Source = Literal["default", "environment", "keyword"]
 T = TypeVar("T")
@@ -89,14 +96,21 @@ class Settings:
     )
     redact_patterns: tuple[re.Pattern[str], ...] = _option(
         PATTERNS,
-        "What is hidden in captured arguments: the value of each argument or key whose name matches, and "
-        "what matches inside a text. `default` stands for password, secret, token, authorization, api key "
-        "and the user part of URLs: keep it in the list to add to it.",
+        "What is hidden in captured arguments, in the text of exceptions and in the lines of the libraries: "
+        "the value of each argument or key whose name matches, and what matches inside a text. `default` "
+        "stands for password, secret, token, authorization, api key and the user part of URLs: keep it in "
+        "the list to add to it.",
         default=SECRETS,
     )
     baggage_keys: tuple[str, ...] = _option(
         WORDS,
         "Baggage entries copied to the spans and log records of a job (request id, tenant).",
+        default=(),
+    )
+    failure_rules: tuple[tuple[str, str], ...] = _option(
+        rules(*(category.value for category in Category)),
+        "What kind of failure your exceptions are: `shop.PaymentDown=dependency,vendor.*=data`. A rule names "
+        "a class or a base class by `module.qualname`, with * and ?; it wins over the table in failures.md.",
         default=(),
     )
     suppress_broker_spans: bool = _option(
@@ -115,6 +129,12 @@ class Settings:
         "Pass over the official Celery instrumentation where both are installed. `false`: ours stays out.",
         default=True,
     )
+    schedules: bool = _option(
+        SWITCH,
+        "Beat and RQ's cron publish when each of their schedules last ran, in the Redis of the broker, else "
+        "of the result backend, where `otel-taskqueue observe` finds what was missed.",
+        default=True,
+    )
     flush_timeout: float = _option(
         SECONDS,
         "Seconds an ending process waits while its export makes no progress.",
@@ -124,6 +144,32 @@ class Settings:
         SWITCH,
         "Give log records the fields of the job that wrote them, and ship them.",
         default=True,
+    )
+    log_dir: str = _option(
+        PATH,
+        "Folder of the JSON lines channel: one rotating file per worker and slot; without it there is none.",
+        default="",
+    )
+    log_max_bytes: int = _option(
+        BYTES,
+        "Size of a file of the JSON lines channel before it is rotated.",
+        default=10 * 2**20,
+    )
+    log_backups: int = _option(
+        COUNT,
+        "Rotated files of the JSON lines channel that are kept, per slot.",
+        default=5,
+    )
+    log_level_file: str = _option(
+        PATH,
+        "File with the least level of each log channel, read again every 5 s: levels change while it runs.",
+        default="",
+    )
+    log_sampling: float = _option(
+        SHARE,
+        "Share of the jobs whose lines below WARNING are shipped. The lines of a job that does not end as a "
+        "success are shipped in any case.",
+        default=1.0,
     )
     _sources: Mapping[str, Source] = field(default_factory=dict[str, Source], repr=False, compare=False)
 
@@ -223,3 +269,18 @@ def disabled_instrumentations() -> frozenset[str]:
 def raise_internal_errors() -> bool:
     """OTEL_TASKQUEUE_RAISE_INTERNAL_ERRORS=1: our own test suite must see our errors."""
     return os.environ.get("OTEL_TASKQUEUE_RAISE_INTERNAL_ERRORS") == "1"
+
+
+@contextmanager
+def handing_down(lane: str) -> Generator[None]:
+    """Let a program that is started within this block know of the lane to its parent."""
+    os.environ[_LANE] = lane
+    try:
+        yield
+    finally:
+        os.environ.pop(_LANE, None)
+
+
+def handed_down() -> str:
+    """The lane to the parent, given once: whatever this process starts is not to know of it."""
+    return os.environ.pop(_LANE, "")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_taskqueue import settings as module
+from otel_taskqueue.semconv import Category
 from otel_taskqueue.settings import OPTIONS, PREFIX, Settings, exception_signal, sdk_disabled
 
 if TYPE_CHECKING:
@@ -52,11 +53,18 @@ def test_without_environment_and_keywords_everything_is_the_default(warnings: Wa
         capture_arguments_max_length=256,
         redact_patterns=patterns,
         baggage_keys=(),
+        failure_rules=(),
         suppress_broker_spans=True,
         relay=True,
         take_over=True,
+        schedules=True,
         flush_timeout=1.0,
         logs=True,
+        log_dir="",
+        log_max_bytes=10 * 1024 * 1024,
+        log_backups=5,
+        log_level_file="",
+        log_sampling=1.0,
     )
     assert expected == loaded == Settings()
     assert {"default"} == {loaded.source_of(name) for name in OPTIONS}
@@ -74,12 +82,23 @@ def test_without_environment_and_keywords_everything_is_the_default(warnings: Wa
         ("capture_arguments", "Yes", True),
         ("capture_arguments_max_length", "1000", 1000),
         ("baggage_keys", "tenant,request.id", ("tenant", "request.id")),
+        (
+            "failure_rules",
+            "shop.PaymentDown=dependency, vendor.*=DATA",
+            (("shop.PaymentDown", "dependency"), ("vendor.*", "data")),
+        ),
         ("suppress_broker_spans", "false", False),
         ("relay", "0", False),
         ("take_over", "off", False),
         ("flush_timeout", "0.25", 0.25),
         ("flush_timeout", "0", 0.0),
         ("logs", "no", False),
+        ("log_dir", "logs/jobs", "logs/jobs"),
+        ("log_max_bytes", "10 MiB", 10 * 1024 * 1024),
+        ("log_max_bytes", "4096", 4096),
+        ("log_backups", "3", 3),
+        ("log_sampling", "0.1", 0.1),
+        ("log_sampling", "off", 1.0),
     ],
 )
 def test_a_variable_is_read(
@@ -128,6 +147,13 @@ def test_keywords_take_python_values() -> None:
         ("flush_timeout", "-1", "at least 0"),
         ("flush_timeout", "nan", "seconds"),
         ("redact_patterns", "iban,(unclosed", "regular expressions"),
+        ("failure_rules", "shop.PaymentDown", "name=category"),
+        ("failure_rules", "shop.PaymentDown=broken", "timeout, connection, resource"),
+        ("failure_rules", "=data", "name=category"),
+        ("log_max_bytes", "0", "a size of at least 1"),
+        ("log_max_bytes", "ten", "a size of at least 1"),
+        ("log_sampling", "1.5", "a share from 0 to 1"),
+        ("log_sampling", "nan", "a share from 0 to 1"),
     ],
 )
 def test_a_bad_value_is_one_warning_and_the_default(
@@ -274,6 +300,24 @@ def test_the_word_default_keeps_the_default_patterns(monkeypatch: pytest.MonkeyP
         pattern.pattern for pattern in patterns
     }
     assert "default,iban" == OPTIONS["redact_patterns"].kind.show(patterns)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"shop.PaymentDown": "dependency", KeyError: Category.DATA},
+        [("shop.PaymentDown", "dependency"), (KeyError, "data")],
+        ["shop.PaymentDown=dependency", "KeyError=data"],
+    ],
+)
+def test_failure_rules_are_given_in_code_as_a_mapping_or_a_list(given: object) -> None:
+    """Names or classes, words or members of the enumeration."""
+    loaded = Settings.load(failure_rules=given)
+
+    assert (("shop.PaymentDown", "dependency"), ("KeyError", "data")) == loaded.failure_rules
+    shown = OPTIONS["failure_rules"].kind.show(loaded.failure_rules)
+    assert "shop.PaymentDown=dependency,KeyError=data" == shown
+    assert loaded.failure_rules == OPTIONS["failure_rules"].kind.parse(shown)
 
 
 def test_shown_values_can_be_read_again() -> None:
