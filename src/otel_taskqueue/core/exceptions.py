@@ -15,6 +15,8 @@ from otel_taskqueue import semconv
 from otel_taskqueue.core import failure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.trace import Span, SpanContext
 
     from otel_taskqueue.core.failure import Raised
@@ -40,7 +42,14 @@ def emit(telemetry: Telemetry, span: SpanContext, error: Raised, event_name: str
             severity_number=SeverityNumber.ERROR if fatal else SeverityNumber.WARN,
             severity_text="ERROR" if fatal else "WARN",
             event_name=event_name,
-            attributes=failure.exception_event(error),
+            attributes=_attributes(error),
             context=trace.set_span_in_context(trace.NonRecordingSpan(span)),
         )
     )
+
+
+def _attributes(error: Raised) -> Mapping[str, str]:
+    attributes = failure.exception_event(error)
+    if error.category is None:
+        return attributes
+    return {**attributes, semconv.FAILURE_CATEGORY: error.category}

@@ -7,7 +7,9 @@ import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
 from otel_taskqueue import semconv
-from otel_taskqueue.semconv import Outcome
+from otel_taskqueue.core import category as _category
+from otel_taskqueue.core import redact
+from otel_taskqueue.semconv import Category, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,19 +18,37 @@ if TYPE_CHECKING:
 ERRORS = frozenset({Outcome.FAILURE, Outcome.TIMEOUT, Outcome.LOST, Outcome.UNKNOWN, Outcome.REJECTED})
 
 
+#: Failures of which no exception says more -> what kind they are.
+CATEGORIES = {
+    Outcome.TIMEOUT: Category.TIMEOUT,
+    Outcome.LOST: Category.KILLED,
+    Outcome.REJECTED: Category.DATA,
+    Outcome.UNKNOWN: Category.CODE,
+}
+
+
 class Raised(NamedTuple):
-    """An exception as text: nothing of it is kept alive, and it can cross processes."""
+    """An exception as text: nothing of it is kept alive, and it can cross processes.
+
+    ``category``: a value of `Category`, None when nothing but the type is known and the table
+    does not have it.
+    """
 
     type: str
     message: str
     stacktrace: str = ""
+    category: str | None = None
 
 
 class Again(NamedTuple):
-    """Another attempt was asked for; ``delay`` in seconds, None when not known."""
+    """Another attempt was asked for; ``delay`` in seconds, None when not known.
+
+    ``category``: of the exception because of which it was asked for, None when there was none.
+    """
 
     delay: float | None = None
     reason: str = ""
+    category: str | None = None
 
 
 class Exit(NamedTuple):
@@ -44,6 +64,7 @@ class Verdict(NamedTuple):
 
     ``error`` None means: as the table of outcomes has it. ``record`` False keeps the exception's
     type but does not record it (an expected exception, a revoked job).
+    ``requeued``: the message went back to the broker.
     """
 
     outcome: Outcome
@@ -53,6 +74,14 @@ class Verdict(NamedTuple):
     error: bool | None = None
     description: str = ""
     record: bool = True
+    requeued: bool = False
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job ends with this attempt: nobody runs it again, and nothing stands for it."""
+        if self.again is not None or self.requeued:
+            return False
+        return self.outcome not in {Outcome.RETRY, Outcome.IGNORED}
 
     @property
     def is_error(self) -> bool:
@@ -71,9 +100,25 @@ class Verdict(NamedTuple):
         return self.outcome.value if self.is_error else None
 
     @property
+    def category(self) -> str | None:
+        """What kind of failure it was; None for an attempt that did not fail."""
+        if self.outcome is Outcome.RETRY:
+            return self.again.category if self.again is not None else None
+        if not self.is_error and self.raised is None:
+            return None
+        if self.exit is not None and self.exit.oom:
+            return Category.RESOURCE.value
+        known = self.raised.category if self.raised is not None else None
+        if known is None or known == Category.UNKNOWN.value:
+            return CATEGORIES.get(self.outcome, Category.UNKNOWN).value
+        return known
+
+    @property
     def exception(self) -> Raised | None:
         """The exception to record, at most once for each attempt."""
-        return self.raised if self.record and self.is_error else None
+        if self.raised is None or not self.record or not self.is_error:
+            return None
+        return self.raised._replace(category=self.category)
 
 
 SUCCESS = Verdict(Outcome.SUCCESS)
@@ -86,10 +131,23 @@ def qualified_name(kind: type[BaseException]) -> str:
 
 
 def raised(error: BaseException, stacktrace: str | None = None) -> Raised:
-    """An exception as text; a traceback that somebody formatted already is used again."""
+    """An exception as text without secrets; a traceback that somebody formatted already is used again."""
     if stacktrace is None:
         stacktrace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return Raised(qualified_name(type(error)), message_of(error), stacktrace)
+    message, stacktrace = redact.secrets(message_of(error)), redact.secrets(stacktrace)
+    return Raised(qualified_name(type(error)), message, stacktrace, category_of(error))
+
+
+def reported(name: str, message: str, stacktrace: str = "") -> Raised:
+    """An exception of which the library has told no more than this; ``name`` is ``module.qualname``."""
+    known = _category.of_name(name)
+    message, stacktrace = redact.secrets(message), redact.secrets(stacktrace)
+    return Raised(name, message, stacktrace, known.value if known is not None else None)
+
+
+def category_of(error: BaseException) -> str:
+    """What kind of failure the exception is, a value of `Category`."""
+    return _category.of(error).value
 
 
 def message_of(error: BaseException) -> str:
@@ -125,6 +183,9 @@ def attributes_of(verdict: Verdict) -> dict[str, str | int | bool]:
     error_type = verdict.error_type
     if error_type is not None:
         found[semconv.ERROR_TYPE] = error_type
+    category = verdict.category
+    if category is not None:
+        found[semconv.FAILURE_CATEGORY] = category
     ended = verdict.exit
     if ended is not None:
         if ended.code is not None:
@@ -149,7 +210,9 @@ def retry_event(again: Again, attempt: int) -> Mapping[str, str | int | float]:
     if again.delay is not None:
         event[semconv.RETRY_DELAY] = again.delay
     if again.reason:
-        event[semconv.RETRY_REASON] = again.reason
+        event[semconv.RETRY_REASON] = redact.secrets(again.reason)
+    if again.category is not None:
+        event[semconv.FAILURE_CATEGORY] = again.category
     return event
 
 
