@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from otel_taskqueue.core.failure import Verdict
+    from otel_taskqueue.core.job import JobView
     from otel_taskqueue.core.message import Incoming
+    from otel_taskqueue.core.metrics import Metrics
+    from otel_taskqueue.core.result import Result, Usage
     from otel_taskqueue.core.telemetry import Telemetry
 
 _serials = itertools.count(1)
@@ -33,9 +37,12 @@ class Pending(NamedTuple):
 class Attempt:
     """One attempt in flight.
 
+    ``result`` is what the child said of its end, ``usage`` what the parent measured of the child;
+    ``counted``: it is in the metrics; ``requeued``: its message went back to the broker.
     ``started`` and ``ended`` hold the child's span frames as they came: None = not arrived,
     empty = the span is not recorded. ``accepted`` is the time a process took it (unix
     nanoseconds, 0 = not yet), ``pid`` that process. ``local``: it runs in this very process.
+    ``told``: its span is on its way.
     """
 
     __slots__ = (
@@ -43,15 +50,20 @@ class Attempt:
         "_view",
         "accepted",
         "context",
+        "counted",
         "done",
         "ended",
         "local",
         "owner",
         "pending",
         "pid",
+        "requeued",
+        "result",
         "serial",
         "started",
         "telemetry",
+        "told",
+        "usage",
     )
 
     def __init__(self, telemetry: Telemetry, serial: int, view: Callable[[Attempt], Incoming]) -> None:
@@ -65,9 +77,14 @@ class Attempt:
         self.ended: bytes | None = None
         self.pending: Pending | None = None
         self.context: SpanContext | None = None
+        self.result: Result | None = None
+        self.usage: Usage | None = None
+        self.counted = False
+        self.requeued = False
         self.accepted = 0
         self.local = False
         self.done = False
+        self.told = False
 
     @property
     def incoming(self) -> Incoming:
@@ -88,6 +105,29 @@ def open_attempt(telemetry: Telemetry, view: Callable[[Attempt], Incoming]) -> A
     serial = next(_serials)
     attempt = _table[serial] = Attempt(telemetry, serial, view)
     return attempt
+
+
+def open_here(telemetry: Telemetry, incoming: Incoming) -> Attempt:
+    """Enter an attempt that runs in this very process and that nobody else reports on."""
+    attempt = open_attempt(telemetry, lambda _attempt: incoming)
+    attempt.local = True
+    attempt.accepted = time.time_ns()
+    return attempt
+
+
+def running(metrics: Metrics) -> list[tuple[JobView, float]]:
+    """The attempts that run now and are counted there, each with its age in seconds."""
+    now = time.time_ns()
+    found: list[tuple[JobView, float]] = []
+    for attempt in unsettled():
+        if attempt.accepted and attempt.telemetry.metrics is metrics:
+            try:
+                job = attempt.incoming.job
+            except AssertionError:
+                continue  # settled meanwhile
+            if not attempt.telemetry.excluded(job.task):
+                found.append((job, max(0, now - attempt.accepted) / 1e9))
+    return found
 
 
 def find(serial: int) -> Attempt | None:
@@ -117,6 +157,12 @@ def settle(attempt: Attempt) -> None:
     """Take the attempt out of the table; nothing is said about it any more."""
     attempt.close()
     _table.pop(attempt.serial, None)
+
+
+def first_told(attempt: Attempt) -> bool:
+    """Whether its span is not on its way yet; it is from here on. Asked by one thread alone."""
+    told, attempt.told = attempt.told, True
+    return not told
 
 
 def forget() -> None:

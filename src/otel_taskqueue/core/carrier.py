@@ -72,6 +72,11 @@ def enqueued_at(carrier: Mapping[str, str]) -> int:
     return _nanoseconds(carrier, semconv.ENQUEUED_AT)
 
 
+def first_enqueued_at(carrier: Mapping[str, str]) -> int:
+    """When the job was sent for the first time (unix nanoseconds); 0 when the message does not say."""
+    return _nanoseconds(carrier, semconv.FIRST_ENQUEUED_AT)
+
+
 def wait(enqueued: int, eta: int = 0, taken: int = 0) -> float | None:
     """Seconds in the queue, free of the delay that was asked for; None when not known.
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Final
 
-from otel_taskqueue.core import attempts, oom
+from otel_taskqueue.core import attempts, forks, oom, usage
 from otel_taskqueue.core.guard import Guarded, is_control
 from otel_taskqueue.core.relay import channel, lanes
 
@@ -22,13 +23,35 @@ if TYPE_CHECKING:
     from otel_taskqueue.core.relay.reader import Reader
     from otel_taskqueue.core.telemetry import Telemetry
 
+SIGNALS: Final = ("traces", "logs", "metrics")
+
 _reader: Reader | None = None
 _entered = False
+_dropped: Counter[str] = Counter()
 
 
 def reader() -> Reader | None:
     """The reader of this process, None when it is not a relaying parent."""
     return _reader if _reader is not None and _reader.owner == os.getpid() else None
+
+
+def dropped() -> dict[str, int]:
+    """What children, the relay and this process had to drop since the worker's start, by signal."""
+    serving = reader()
+    if serving is None:
+        return dict(_dropped)
+    return {**dict.fromkeys(SIGNALS, 0), **(_dropped + serving.dropped)}
+
+
+def forget_dropped() -> None:
+    """In a forked process which works on its own: what its parent had to drop is the parent's."""
+    _dropped.clear()
+
+
+def count_dropped(signal: str, count: int) -> None:
+    """This process had to drop so many more."""
+    if count:
+        _dropped[signal] += count
 
 
 def why_not(telemetry: Telemetry) -> str | None:
@@ -41,7 +64,7 @@ def why_not(telemetry: Telemetry) -> str | None:
         return "no SDK in the worker's parent: the application sets it up in the child"
     from otel_taskqueue.core.sdk import providers  # noqa: PLC0415  needs the SDK
 
-    if providers.pipelines(_providers(telemetry)) is None:
+    if providers.pipelines(providers.of(telemetry)) is None:
         return "this version of the SDK hides its processors"
     return None
 
@@ -66,7 +89,8 @@ def prepare(telemetry: Telemetry) -> bool:
     from otel_taskqueue.core.sdk import providers  # noqa: PLC0415
 
     with Guarded("relay"):
-        _reader = Reader(providers.pipelines(_providers(telemetry)) or [])
+        found = providers.pipelines(providers.of(telemetry)) or []
+        _reader = Reader(found, providers.meter_providers(telemetry.meter_provider))
         oom.mark()
         return True
     return False
@@ -76,13 +100,16 @@ def enter_child() -> None:
     """In a job-running child: relay from here on, when its parent prepared that."""
     global _entered  # noqa: PLW0603
     attempts.forget()
+    usage.configure(cpu=True, memory=True)
+    forks.mute()
     if _reader is None or _reader.owner == os.getpid():
         return
     with Guarded("relay"):
         if channel.open_channel(_reader.lanes):
-            from otel_taskqueue.core.sdk import child  # noqa: PLC0415  needs the SDK
+            from otel_taskqueue.core.sdk import child, measurements  # noqa: PLC0415  needs the SDK
 
             child.relay(_reader.pipelines)
+            measurements.hand_over(_reader.meter_providers)
             _entered = True
 
 
@@ -103,10 +130,10 @@ def leave_child(telemetry: Telemetry, *, share: float = 1.0) -> None:
     with Guarded("flush", leaving=True):
         channel.close()
         try:
-            from otel_taskqueue.core.sdk import child, exit  # noqa: A004, PLC0415  needs the SDK
+            from otel_taskqueue.core.sdk import child, exit, providers  # noqa: A004, PLC0415  needs the SDK
         except ImportError:
             return
-        if not _entered or child.has_own_processors(_providers(telemetry)):
+        if not _entered or child.has_own_processors(providers.of(telemetry)):
             exit.flush(telemetry, share)
 
 
@@ -137,6 +164,13 @@ def context_of(started: bytes) -> SpanContext | None:
     return frames.unpack_context(frames.load(started)[frames.CONTEXT])
 
 
+def start_of(started: bytes) -> int:
+    """The start (unix nanoseconds) in a child's announcement."""
+    from otel_taskqueue.core.relay import frames  # noqa: PLC0415  needs the SDK
+
+    return frames.load(started)[frames.START]
+
+
 def alone(attempt: Attempt, verdict: Verdict, end_time: int) -> None:
     """A span for an attempt of which no child spoke; a relaying parent makes it on its own thread."""
     from otel_taskqueue.core.relay import judge  # noqa: PLC0415
@@ -152,12 +186,5 @@ def alone(attempt: Attempt, verdict: Verdict, end_time: int) -> None:
         attempts.settle(attempt)
     else:
         _ = attempt.incoming  # looked at while the message is still at hand
+        serving.later(judge.alone_once, attempt, verdict, end_time)
         attempts.settle(attempt)
-        serving.later(judge.alone, attempt, verdict, end_time)
-
-
-def _providers(telemetry: Telemetry) -> list[Any]:
-    from otel_taskqueue.core.sdk import providers  # noqa: PLC0415  needs the SDK
-
-    given = (telemetry.tracer_provider, telemetry.logger_provider)
-    return providers.all_providers(*(provider for provider in given if provider is not None))

@@ -6,6 +6,7 @@ application and pass. Exceptions of that kind are registered by the rooms with `
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ def report(site: str, error: BaseException) -> None:
     if now - _last_report.get(site, -_QUIET_SECONDS) < _QUIET_SECONDS:
         return
     _last_report[site] = now
-    with suppress_instrumentation():
+    with contextlib.suppress(Exception), suppress_instrumentation():  # a context may be broken, too
         _logger.error(
             "telemetry of %s failed, the application is not affected: %r", site, error, exc_info=error
         )

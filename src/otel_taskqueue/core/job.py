@@ -42,9 +42,11 @@ class Current(NamedTuple):
     """The attempt that is running in this context.
 
     ``carrier`` is what its message carried, so that a retry can hand it on unchanged;
-    ``span_context`` is None while nothing of it is recorded.
+    ``span_context`` is None while nothing of it is recorded. ``serial`` names it to the worker's
+    parent (None: this process reports on it).
     """
 
     job: JobView
     carrier: dict[str, str]
     span_context: SpanContext | None
+    serial: int | None = None

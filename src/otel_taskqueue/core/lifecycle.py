@@ -7,16 +7,18 @@ of ours never reaches the application; an error of the application is never chan
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry import context, trace
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from otel_taskqueue import semconv
-from otel_taskqueue.core import attempts, attributes, carrier, exceptions, failure, quiet
+from otel_taskqueue.core import attempts, carrier, failure, quiet, spans, usage
+from otel_taskqueue.core import result as _results
 from otel_taskqueue.core.guard import Guarded, is_control, report
 from otel_taskqueue.core.job import Current
-from otel_taskqueue.core.relay import channel
+from otel_taskqueue.core.logs import sampling
+from otel_taskqueue.core.relay import channel, results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from otel_taskqueue.core.failure import Verdict
     from otel_taskqueue.core.job import JobView
     from otel_taskqueue.core.message import Incoming, Outgoing
+    from otel_taskqueue.core.result import Usage
     from otel_taskqueue.core.telemetry import Telemetry
 
 _CURRENT = context.create_key("otel-taskqueue-current")
@@ -41,18 +44,20 @@ def current_attempt() -> Current | None:
 
 def with_current(incoming: Incoming, span: SpanContext | None, base: Context) -> Context:
     """The context in which an attempt runs, for what another process does on its behalf."""
-    return context.set_value(_CURRENT, Current(incoming.job, incoming.carrier, span), base)
+    return context.set_value(_CURRENT, Current(incoming.job, incoming.carrier, span, incoming.serial), base)
 
 
 class Publishing:
     """The ``send`` span, and the carrier for the message; empty when there is nothing to carry."""
 
-    __slots__ = ("_args", "_span", "_telemetry", "_token", "_view", "carrier")
+    __slots__ = ("_args", "_began", "_job", "_span", "_telemetry", "_token", "_view", "carrier")
 
     def __init__(self, telemetry: Telemetry, view: Callable[..., Outgoing], *args: Any) -> None:
         self._telemetry = telemetry
         self._view = view
         self._args = args
+        self._job: JobView | None = None
+        self._began = 0.0
         self._span: Span | None = None
         self._token: Token[Context] | None = None
         self.carrier: dict[str, str] = {}
@@ -74,8 +79,8 @@ class Publishing:
     ) -> bool:
         token, self._token = self._token, None
         with Guarded("publish", leaving=True):
-            if self._span is not None:
-                _end_publishing(self._telemetry, self._span, error)
+            if self._span is not None and self._job is not None:
+                self._finish(self._span, self._job, error)
         _detach(token)
         return False
 
@@ -90,18 +95,21 @@ class Publishing:
             if self._telemetry.settings.suppress_broker_spans:
                 self._token = context.attach(quiet.quieted())
             return
-        span = self._span = self._telemetry.tracer.start_span(
-            attributes.span_name(self._telemetry, semconv.OPERATION_SEND, outgoing.job),
-            kind=SpanKind.PRODUCER,
-            attributes=attributes.of_send(self._telemetry, outgoing.job),
-            links=outgoing.links,
-        )
-        _call_hook(self._telemetry.publish_hook, span, outgoing.job)
+        span = self._span = spans.start_publishing(self._telemetry, outgoing)
         inside = trace.set_span_in_context(span)
         if self._telemetry.settings.suppress_broker_spans:
             inside = quiet.quieted(inside)
         self._token = context.attach(inside)
         self.carrier = _carrier_for(outgoing)
+        self._job = outgoing.job
+        self._began = time.perf_counter()
+
+    def _finish(self, span: Span, job: JobView, error: BaseException | None) -> None:
+        seconds = time.perf_counter() - self._began
+        raised = failure.raised(error) if error is not None else None
+        spans.end_publishing(self._telemetry, span, raised)
+        kind = raised.type if raised is not None else None
+        self._telemetry.metrics.sent(job, seconds, kind, trace.set_span_in_context(span))
 
 
 class Processing:
@@ -110,7 +118,18 @@ class Processing:
     Set ``verdict`` before the block is left; an exception that leaves it is judged by the room.
     """
 
-    __slots__ = ("_args", "_attempt", "_incoming", "_span", "_telemetry", "_token", "_view", "verdict")
+    __slots__ = (
+        "_args",
+        "_attempt",
+        "_began",
+        "_incoming",
+        "_span",
+        "_telemetry",
+        "_token",
+        "_used",
+        "_view",
+        "verdict",
+    )
 
     def __init__(self, telemetry: Telemetry, view: Callable[..., Incoming], *args: Any) -> None:
         self._telemetry = telemetry
@@ -118,6 +137,8 @@ class Processing:
         self._args = args
         self._incoming: Incoming | None = None
         self._attempt: attempts.Attempt | None = None
+        self._began = 0
+        self._used: usage.Start | None = None
         self._span: Span | None = None
         self._token: Token[Context] | None = None
         self.verdict: Verdict | None = None
@@ -156,27 +177,45 @@ class Processing:
 
     def _start(self, incoming: Incoming) -> None:
         self._incoming = incoming
-        self._attempt = attempts.claim(incoming.serial)
-        if self._attempt is not None:
-            self._attempt.local = True
+        self._began = time.time_ns()
+        self._attempt = _claim(self._telemetry, incoming)
         inside = _sender(incoming)
         if not self._telemetry.excluded(incoming.job.task):
-            span = self._span = start_processing(self._telemetry, incoming, inside)
+            span = self._span = spans.start_processing(self._telemetry, incoming, inside, self._began)
             channel.announce(incoming.serial, span)
             inside = trace.set_span_in_context(span, inside)
         self._token = context.attach(with_current(incoming, self.span_context, inside))
+        self._used = usage.start()
 
     def _finish(self, incoming: Incoming, error: BaseException | None) -> None:
+        used, end = usage.since(self._used), time.time_ns()
         verdict = self._verdict(incoming, error)
         try:
             if verdict is None and self._attempt is None and not channel.is_open():
                 return  # the parent reports this end; a span ended here would be a second one
             if self._span is not None:
-                end_processing(self._telemetry, self._span, incoming.job, verdict)
+                self._tell(incoming, verdict, end, used)
+                spans.end_processing(self._telemetry, self._span, incoming.job, verdict, end, used)
         finally:
             if self._attempt is not None:
                 attempts.settle(self._attempt)
             channel.finished(incoming.serial, self._span)
+            sampling.ended(incoming.job.id, verdict)
+
+    def _tell(self, incoming: Incoming, verdict: Verdict | None, end: int, used: Usage | None) -> None:
+        """Count the attempt, where this process does; else tell the parent, which does."""
+        result = _results.of_job(incoming.job, incoming.carrier, self._began, end)
+        plain = used and used[:]  # only exact tuples are relayed
+        result = result._replace(usage=plain, span=_results.span_of(self.span_context))
+        if verdict is not None:
+            result = _results.judged(result, verdict)
+        if self._attempt is None:
+            channel.conclude(incoming.serial, tuple(result))
+            if not incoming.counts:
+                results.tell(result)
+        elif verdict is not None and not self._attempt.counted:
+            self._attempt.counted = True
+            self._telemetry.metrics.ended(result)
 
     def _verdict(self, incoming: Incoming, error: BaseException | None) -> Verdict | None:
         if self._attempt is not None and self._attempt.pending is not None:
@@ -184,6 +223,16 @@ class Processing:
         if self.verdict is not None:
             return self.verdict
         return failure.SUCCESS if error is None else incoming.judge(error)
+
+
+def _claim(telemetry: Telemetry, incoming: Incoming) -> attempts.Attempt | None:
+    """The attempt, where no other process reports on it; None in a child, and for an eager run."""
+    attempt = attempts.claim(incoming.serial)
+    if attempt is not None:
+        attempt.local = True
+    elif incoming.serial is None and incoming.counts and not incoming.eager:
+        attempt = attempts.open_here(telemetry, incoming)
+    return attempt
 
 
 def _sender(incoming: Incoming) -> Context:
@@ -195,60 +244,6 @@ def _sender(incoming: Incoming) -> Context:
     return current if first is None else trace.set_span_in_context(trace.NonRecordingSpan(first), current)
 
 
-def start_processing(
-    telemetry: Telemetry, incoming: Incoming, sender: Context, start_time: int | None = None
-) -> Span:
-    """Start the ``process`` span below the sender's context, or linked to it (D7)."""
-    links = [*incoming.links, *carrier.previous_attempt(incoming.carrier)]
-    if incoming.link:
-        producer = trace.get_current_span(sender).get_span_context()
-        if producer.is_valid:
-            links.append(Link(producer))
-        sender = trace.set_span_in_context(trace.INVALID_SPAN, sender)
-    span = telemetry.tracer.start_span(
-        attributes.span_name(telemetry, semconv.OPERATION_PROCESS, incoming.job),
-        context=sender,
-        kind=SpanKind.INTERNAL if incoming.eager else SpanKind.CONSUMER,
-        attributes=attributes.of_process(telemetry, incoming, sender),
-        links=links,
-        start_time=start_time,
-    )
-    _call_hook(telemetry.process_hook, span, incoming.job)
-    return span
-
-
-def end_processing(
-    telemetry: Telemetry, span: Span, job: JobView, verdict: Verdict | None, end_time: int | None = None
-) -> None:
-    """Write the verdict on the span and end it; without one the parent will judge."""
-    try:
-        if verdict is not None and span.is_recording():
-            _write(telemetry, span, job, verdict)
-    finally:
-        span.end(end_time)
-
-
-def _write(telemetry: Telemetry, span: Span, job: JobView, verdict: Verdict) -> None:
-    span.set_attributes(failure.attributes_of(verdict))
-    if verdict.again is not None:
-        span.add_event(semconv.EVENT_RETRY, failure.retry_event(verdict.again, job.attempt))
-    if verdict.exception is not None:
-        exceptions.record(telemetry, span, verdict.exception, semconv.EVENT_PROCESS_EXCEPTION)
-    if verdict.is_error:
-        span.set_status(Status(StatusCode.ERROR, failure.description_of(verdict)))
-
-
-def _end_publishing(telemetry: Telemetry, span: Span, error: BaseException | None) -> None:
-    try:
-        if error is not None and span.is_recording():
-            raised = failure.raised(error)
-            span.set_attribute(semconv.ERROR_TYPE, raised.type)
-            exceptions.record(telemetry, span, raised, semconv.EVENT_SEND_EXCEPTION)
-            span.set_status(Status(StatusCode.ERROR, raised.message))
-    finally:
-        span.end()
-
-
 def _carrier_for(outgoing: Outgoing) -> dict[str, str]:
     attempt = outgoing.retry_of
     if attempt is None:
@@ -256,12 +251,6 @@ def _carrier_for(outgoing: Outgoing) -> dict[str, str]:
     # A job without a sender that we know hangs its next attempt below this one's `send` span.
     original = attempt.carrier if carrier.names_sender(attempt.carrier) else carrier.inject()
     return carrier.for_retry(original, attempt.span_context)
-
-
-def _call_hook(hook: Callable[[Span, JobView], None] | None, span: Span, job: JobView) -> None:
-    if hook is not None and span.is_recording():
-        with Guarded("hook"):
-            hook(span, job)
 
 
 def _detach(token: Token[Context] | None) -> None:

@@ -31,7 +31,8 @@ class Incoming(NamedTuple):
 
     ``serial`` names the attempt to the worker's parent (None: no parent reports on it).
     ``judge`` turns an exception that leaves the attempt into a verdict, None: the parent judges.
-    ``pid`` is the process that ran it, when that is not this one.
+    ``pid`` is the process that ran it, when that is not this one. ``counts`` False: another
+    process counts the attempt.
     """
 
     job: JobView
@@ -42,3 +43,4 @@ class Incoming(NamedTuple):
     eager: bool = False
     links: Sequence[Link] = ()
     pid: int | None = None
+    counts: bool = True

@@ -36,6 +36,18 @@ def rose() -> bool:
     return before is not None and _marked is not None and _marked > before
 
 
+class Evidence:
+    """The count as one reader last saw it."""
+
+    def __init__(self) -> None:
+        self._seen = kills()
+
+    def rose(self) -> bool:
+        """Whether the count rose since the last look."""
+        before, self._seen = self._seen, kills()
+        return before is not None and self._seen is not None and self._seen > before
+
+
 def _candidates() -> list[tuple[Path, str]]:
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()

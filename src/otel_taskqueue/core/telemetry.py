@@ -11,6 +11,7 @@ from opentelemetry import trace
 from opentelemetry._logs import get_logger
 
 from otel_taskqueue import semconv
+from otel_taskqueue.core import metrics as _metrics
 from otel_taskqueue.settings import Settings, exception_signal
 from otel_taskqueue.version import __version__
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
     from otel_taskqueue.core.job import JobView
+    from otel_taskqueue.core.metrics import Metrics
 
     Hook = Callable[[Span, JobView], None]
 
@@ -32,6 +34,7 @@ class Telemetry:
     Args:
         tracer: Makes our spans; resolves the global provider late when none was given.
         logger: Takes exceptions as log records when the user opted in to that.
+        metrics: The instruments, shared by all libraries with the same meter provider.
         tracer_provider: As given to ``instrument()``; None means the global one.
         logger_provider: Likewise.
         meter_provider: Likewise.
@@ -42,6 +45,7 @@ class Telemetry:
     settings: Settings
     tracer: Tracer
     logger: Logger
+    metrics: Metrics
     tracer_provider: Any = None
     logger_provider: Any = None
     meter_provider: Any = None
@@ -67,6 +71,7 @@ def make(**options: Any) -> Telemetry:
         settings=settings,
         tracer=trace.get_tracer(semconv.SCOPE, __version__, tracer_provider, semconv.SCHEMA_URL),
         logger=get_logger(semconv.SCOPE, __version__, logger_provider, semconv.SCHEMA_URL),
+        metrics=_metrics.of(options.get("meter_provider")),
         tracer_provider=tracer_provider,
         logger_provider=logger_provider,
         meter_provider=options.get("meter_provider"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,17 @@ from otel_taskqueue.core.relay.channel import Channel
 from otel_taskqueue.core.relay.reader import Reader
 from otel_taskqueue.core.sdk import providers
 from support.relay_worker import Worker
+
+
+@pytest.fixture(autouse=True)
+def _libraries_loggers_as_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has imported Celery or RQ in this process may have left their loggers otherwise."""
+    for name in ("celery", "celery.task", "rq", "rq.worker"):
+        logger = logging.getLogger(name)
+        monkeypatch.setattr(logger, "disabled", False)
+        monkeypatch.setattr(logger, "propagate", True)
+        monkeypatch.setattr(logger, "parent", logging.getLogger(name.rpartition(".")[0]))
+        logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture
@@ -32,3 +44,14 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     reader._thread.join(5)
     reader.lanes.close()
     attempts.forget()
+
+
+@pytest.fixture
+def told() -> Iterator[list[str]]:
+    """What is logged on the logger of the package."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logging.getLogger("otel_taskqueue").addHandler(handler)
+    yield messages
+    logging.getLogger("otel_taskqueue").removeHandler(handler)

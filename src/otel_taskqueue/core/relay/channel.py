@@ -5,16 +5,21 @@ At most one channel is open in a process, and only where a job-running child has
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import select
 import socket
 import time
 from collections import Counter, deque
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_taskqueue.core.guard import Guarded
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from opentelemetry.trace import Span
 
     from otel_taskqueue.core.relay.lanes import Lanes
@@ -27,13 +32,14 @@ PATIENCE: Final = 0.05
 _REFUSED: Final = frozenset({errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM})
 
 _open: Channel | None = None
+_holding: ContextVar[int | None] = ContextVar("otel_taskqueue_holding", default=None)
 
 
 class Channel:
     """Both lanes as the child sees them."""
 
     def __init__(self, lanes: Lanes) -> None:
-        from otel_taskqueue.core.relay import cut, frames  # noqa: PLC0415  needs the SDK
+        from otel_taskqueue.core.relay import cut, frames, measured  # noqa: PLC0415  needs the SDK
 
         self._frames = frames
         self._cut = cut
@@ -42,8 +48,9 @@ class Channel:
         self._data = lanes.data.write
         self._spans: deque[bytes] = deque()
         self._logs: deque[bytes] = deque()
+        self._measured = measured.Buffer()
         self._serials: dict[int, int] = {}
-        self._ended: set[int] = set()
+        self._results: dict[int, tuple[Any, ...]] = {}
         self._dropped: Counter[str] = Counter()
         self._dead = False
 
@@ -65,13 +72,39 @@ class Channel:
         if serial is None:
             self._send_data(self._frames.dump((self._frames.SPAN, index, body)), self._spans, "traces")
             return
-        self._send_control((self._frames.ENDED, serial, body))
-        self._ended.add(serial)
+        self.hand_over()
+        self._send_control((self._frames.ENDED, serial, (body, self._results.pop(serial, None))))
 
     def log(self, index: int, record: Any) -> None:
-        """Hand over an emitted log record."""
-        body = self._cut.dump_log(record)
-        self._send_data(self._frames.dump((self._frames.LOG, index, body)), self._logs, "logs")
+        """Hand over a log record; the parent holds it when the end of an attempt decides about it."""
+        body, serial = self._cut.dump_log(record), _holding.get()
+        frame = (
+            (self._frames.LOG, index, body) if serial is None else (self._frames.HELD, serial, (index, body))
+        )
+        self._send_data(self._frames.dump(frame), self._logs, "logs")
+
+    def measure(self, index: int, measurement: Any) -> None:
+        """Take in what an instrument of a meter provider has measured; it goes with what comes after it."""
+        if self._measured.add(index, measurement):
+            self.hand_over()
+
+    def hand_over(self, patience: float = PATIENCE) -> None:
+        """Send what was measured: before the end of the attempt, whoever sees that sees all of it."""
+        self._measured.pack(time.time_ns())
+        deadline = time.monotonic() + patience
+        with contextlib.suppress(IndexError):  # another thread of the job sends, too
+            while waiting := self._measured.waiting.popleft():
+                if not self._send(self._control, waiting[0], deadline):
+                    self._measured.waiting.appendleft(waiting)
+                    return
+
+    def forked(self) -> None:
+        """In a process that the child has forked."""
+        self._measured.forked()
+
+    def conclude(self, serial: int, result: tuple[Any, ...]) -> None:
+        """What the end of the attempt will say beside its span (`core.result.Result`)."""
+        self._results[serial] = result
 
     def finished(self, serial: int, span: Span | None) -> None:
         """The attempt has ended: say so if no span did, and hand over what waited.
@@ -80,22 +113,28 @@ class Channel:
         ended by the parent, from its announcement.
         """
         recorded = span is not None and self._serials.pop(span.get_span_context().span_id, None) is not None
+        result = self._results.pop(serial, None)
+        self.hand_over()
         if not recorded:
-            self._send_control((self._frames.ENDED, serial, b""))
-        self._ended.discard(serial)
+            self._send_control((self._frames.ENDED, serial, (b"", result)))
         self.drain()
 
     def drain(self, patience: float = PATIENCE) -> None:
         """Hand over what waits, for at most ``patience`` seconds, and report what was dropped."""
         deadline = time.monotonic() + patience
         self._send_waiting(deadline)
+        lost, self._measured.dropped = self._measured.dropped, 0
+        if lost:
+            self._dropped["metrics"] += lost
         if self._dropped:
             dropped, self._dropped = self._dropped, Counter()
             self._send_control((self._frames.DROPPED, 0, dict(dropped)))
 
     def close(self) -> None:
         """The child ends: one last try, the rest is counted as dropped."""
+        self.hand_over(4 * PATIENCE)
         self.drain(4 * PATIENCE)
+        self._measured.drop()
         self._dropped["traces"] += len(self._spans)
         self._dropped["logs"] += len(self._logs)
         self._spans.clear()
@@ -166,6 +205,16 @@ def is_open() -> bool:
     return _open is not None
 
 
+@contextmanager
+def held_for(serial: int) -> Generator[None]:
+    """Log records that are emitted in here wait in the parent for the end of this attempt."""
+    token = _holding.set(serial)
+    try:
+        yield
+    finally:
+        _holding.reset(token)
+
+
 def announce(serial: int | None, span: Span) -> None:
     """Announce the process span of an attempt, when this is a relaying child."""
     if _open is not None and serial is not None:
@@ -173,11 +222,23 @@ def announce(serial: int | None, span: Span) -> None:
             _open.announce(serial, span)
 
 
+def conclude(serial: int | None, result: tuple[Any, ...]) -> None:
+    """What the end of the attempt will say beside its span, when this is a relaying child."""
+    if _open is not None and serial is not None:
+        _open.conclude(serial, result)
+
+
 def finished(serial: int | None, span: Span | None) -> None:
     """The attempt has ended, when this is a relaying child."""
     if _open is not None and serial is not None:
         with Guarded("relay", leaving=True):
             _open.finished(serial, span)
+
+
+def forked() -> None:
+    """In a process that was forked, perhaps by a relaying child."""
+    if _open is not None:
+        _open.forked()
 
 
 def close() -> None:

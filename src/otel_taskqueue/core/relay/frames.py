@@ -24,6 +24,8 @@ ENDED: Final = 2
 SPAN: Final = 3
 LOG: Final = 4
 DROPPED: Final = 5
+MEASURED: Final = 6
+HELD: Final = 7
 
 _EXACT: Final = frozenset({str, int, float, bool, bytes, type(None)})
 
@@ -155,6 +157,11 @@ def unpack_scope(packed: tuple[Any, ...] | None) -> InstrumentationScope | None:
 def dump(frame: tuple[Any, ...]) -> bytes:
     """A frame as bytes."""
     return marshal.dumps(frame)
+
+
+def dump_key(value: Any) -> bytes:
+    """A value as bytes which are equal for equal values: without references to objects seen before."""
+    return marshal.dumps(value, 2)
 
 
 def load(data: bytes | memoryview) -> Any:

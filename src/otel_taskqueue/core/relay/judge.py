@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import StatusCode
 
 from otel_taskqueue import semconv
-from otel_taskqueue.core import carrier, exceptions, failure
+from otel_taskqueue.core import attempts, carrier, exceptions, failure, usage
 from otel_taskqueue.core.relay import frames
 
 if TYPE_CHECKING:
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from otel_taskqueue.core.attempts import Attempt
     from otel_taskqueue.core.failure import Verdict
 
+#: What a verdict writes; a verdict without one of them takes the child's away.
+_JUDGED: Final = frozenset({semconv.ERROR_TYPE, semconv.FAILURE_CATEGORY, semconv.TASK_OUTCOME})
+
 
 def rewrite(packed: Sequence[Any], verdict: Verdict, end_time: int, attempt: Attempt) -> Sequence[Any]:
     """The span's tuple with this verdict instead of whatever the child had to say."""
     span = list(packed)
-    attributes = {
-        key: value
-        for key, value in span[frames.ATTRIBUTES].items()
-        if key not in {semconv.ERROR_TYPE, semconv.TASK_OUTCOME}
-    }
-    span[frames.ATTRIBUTES] = {**attributes, **failure.attributes_of(verdict)}
+    attributes = {key: value for key, value in span[frames.ATTRIBUTES].items() if key not in _JUDGED}
+    used = usage.attributes_of(attempt.usage)
+    span[frames.ATTRIBUTES] = {**attributes, **used, **failure.attributes_of(verdict)}
     span[frames.EVENTS] = _events(span, verdict, end_time, attempt)
     span[frames.END] = max(end_time, span[frames.START])
     span[frames.STATUS] = (StatusCode.ERROR if verdict.is_error else StatusCode.UNSET).value
@@ -35,15 +35,21 @@ def rewrite(packed: Sequence[Any], verdict: Verdict, end_time: int, attempt: Att
 
 def alone(attempt: Attempt, verdict: Verdict, end_time: int) -> None:
     """A span for an attempt of which the child said nothing: it never started, or died too early."""
-    from otel_taskqueue.core import lifecycle  # noqa: PLC0415  lifecycle imports this package
+    from otel_taskqueue.core import spans  # noqa: PLC0415  it imports this package
 
     telemetry, incoming = attempt.telemetry, attempt.incoming
     if telemetry.excluded(incoming.job.task):
         return
     start = min(attempt.accepted or end_time, end_time)
     sender = carrier.extract(incoming.carrier)
-    span = lifecycle.start_processing(telemetry, incoming, sender, start)
-    lifecycle.end_processing(telemetry, span, incoming.job, verdict, end_time)
+    span = spans.start_processing(telemetry, incoming, sender, start)
+    spans.end_processing(telemetry, span, incoming.job, verdict, end_time, attempt.usage)
+
+
+def alone_once(attempt: Attempt, verdict: Verdict, end_time: int) -> None:
+    """As `alone`, but after a stop that struck it may have been asked for twice."""
+    if attempts.first_told(attempt):
+        alone(attempt, verdict, end_time)
 
 
 def _events(span: list[Any], verdict: Verdict, end_time: int, attempt: Attempt) -> list[Any]:

@@ -8,6 +8,8 @@ never does so in a worker's event loop.
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import os
 import select
 import socket
@@ -21,11 +23,14 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from otel_taskqueue.core import attempts
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.relay import frames, judge, lanes
+from otel_taskqueue.core.relay.held import Held
 from otel_taskqueue.core.relay.log_frames import unpack_log
+from otel_taskqueue.core.relay.measured import Recorder
 from otel_taskqueue.core.relay.outlets import Outlets
+from otel_taskqueue.core.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from otel_taskqueue.core.attempts import Attempt
     from otel_taskqueue.core.failure import Verdict
@@ -37,26 +42,35 @@ _RETRY: Final = 0.05
 #: A verdict waits this long (ns) for the announcement of an attempt that may just be starting.
 _ANNOUNCEMENT: Final = 1_000_000_000
 _BURST: Final = 512
+#: Bytes that a frame may have on its lane: what was cut to its length, and what is packed around it.
+_ROOM: Final = lanes.LONGEST_FRAME + 32 * 1024
+#: Frames that say the same when they are looked at twice: a stop may strike before they are put away.
+_REPEATABLE: Final = frozenset({frames.STARTED, frames.ENDED})
 
 
 class Reader:
     """Lanes, the thread that serves them, and the processors they end in."""
 
-    def __init__(self, pipelines: list[Pipeline]) -> None:
+    def __init__(self, pipelines: list[Pipeline], meter_providers: Sequence[Any] = ()) -> None:
         self.lanes = lanes.make()
         self.pipelines = pipelines
+        self.meter_providers = meter_providers
         self.dropped: Counter[str] = Counter()
         self.owner = os.getpid()
         self._signals = [pipeline.signal for pipeline in pipelines]
         self._spans = self._signals.index("traces") if "traces" in self._signals else -1
         self._outlets = Outlets(pipelines, self._signals)
+        self._recorder = Recorder(meter_providers)
         self._data: deque[tuple[int, int, bytes]] = deque()
+        self._held = Held(lambda index, body: self._data.append((frames.LOG, index, body)))
+        self._measured: deque[tuple[int, Any]] = deque()
         self._verdicts: deque[tuple[bytes, Verdict | None, int, Attempt]] = deque()
         self._later: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         # A signal handler of the library may come in again on the same thread (Celery's cold shutdown
-        # cancels requests in one): it then reads into another buffer.
+        # cancels requests in one), or raise in the middle (RQ's stop).
         self._receiving = threading.RLock()
-        self._buffers = [_buffer()]
+        self._control: deque[bytes] = deque()
+        self._bulk: deque[bytes] = deque()
         self._woken, self._wake = socket.socketpair()
         self._woken.setblocking(False)
         self._wake.setblocking(False)
@@ -71,8 +85,10 @@ class Reader:
     def drain(self) -> None:
         """Take in every frame that the children have sent so far."""
         with self._receiving:
-            while self._receive(self.lanes.control.read, _BURST) == _BURST:
+            while self._receive(self.lanes.control.read, self._control) == _BURST:
                 pass
+        if self._measured:
+            self.wake()
 
     def release(self, attempt: Attempt) -> None:
         """Forward the span as the child ended it."""
@@ -82,6 +98,13 @@ class Reader:
         """Forward the span with the parent's verdict in the place of the child's."""
         _ = attempt.incoming  # looked at while the message is still at hand
         self._settle(attempt, attempt.ended or attempt.started or b"", verdict, end_time)
+
+    def settle_held(self, serial: int, *, keep: bool) -> None:
+        """Forward or drop the log records that waited for the end of an attempt."""
+        with self._receiving:
+            self.dropped["logs"] += self._held.settle(serial, keep=keep)
+        if keep:
+            self.wake()
 
     def stop(self) -> None:
         """Nothing more will come: forward the rest, then end. Does not wait."""
@@ -95,13 +118,15 @@ class Reader:
     @property
     def backlog(self) -> int:
         """What was taken in and is not forwarded yet."""
-        return len(self._data) + len(self._verdicts) + len(self._later) + self._outlets.backlog
+        here = (self._data, self._measured, self._verdicts, self._later)
+        return sum(map(len, here)) + self._outlets.backlog
 
     def _settle(self, attempt: Attempt, body: bytes, verdict: Verdict | None, end_time: int) -> None:
-        attempts.settle(attempt)
+        # In this order: a stop that strikes in between has it done once more, and it is told once.
         if body and self._spans >= 0:
             self._verdicts.append((body, verdict, end_time, attempt))
-            self.wake()
+        attempts.settle(attempt)
+        self.wake()
 
     def later(self, call: Callable[..., None], *args: Any) -> None:
         """Run something on the forwarding thread."""
@@ -133,9 +158,8 @@ class Reader:
         if not stopping:
             time.sleep(_GATHER)
         with self._receiving:
-            busy = self._receive(self.lanes.control.read, _BURST) + self._receive(
-                self.lanes.data.read, _BURST
-            )
+            busy = self._receive(self.lanes.control.read, self._control)
+            busy += self._receive(self.lanes.data.read, self._bulk)
         self._expire(0 if stopping and not busy else _ANNOUNCEMENT)
         self._rebuild()
         empty = self._outlets.forward()
@@ -158,35 +182,49 @@ class Reader:
         with contextlib.suppress(BlockingIOError):
             self._woken.recv(4096)
 
-    def _receive(self, lane: socket.socket, most: int) -> int:
-        buffer = self._buffers.pop() if self._buffers else _buffer()
-        try:
-            for count in range(most):
-                try:
-                    size = lane.recv_into(buffer)
-                except BlockingIOError:
-                    return count
-                with Guarded("relay"):
-                    self._take(*frames.load(buffer[:size]))
-            return most
-        finally:
-            self._buffers.append(buffer)
+    def _receive(self, lane: socket.socket, raw: deque[bytes]) -> int:
+        """Take in at most a burst of frames; how many came."""
+        receive = functools.partial(lane.recv, _ROOM)
+        with contextlib.suppress(BlockingIOError):
+            # One call into C: what a signal handler raises cannot come between the lane and the queue.
+            raw.extend(itertools.islice(iter(receive, b""), _BURST))
+        count = len(raw)
+        while raw:
+            self._read(raw, raw[0])
+        return count
+
+    def _read(self, raw: deque[bytes], frame: bytes) -> None:
+        """Repeatable frames stay until they were attended to; others are taken out before."""
+        kind = key = 0
+        body: Any = None
+        with Guarded("relay"):
+            kind, key, body = frames.load(frame)
+        if kind not in _REPEATABLE:
+            _remove(raw, frame)
+        with Guarded("relay"):
+            self._take(kind, key, body)
+        _remove(raw, frame)
 
     def _take(self, kind: int, key: int, body: Any) -> None:
-        if kind in {frames.SPAN, frames.LOG}:
-            self._data.append((kind, key, body))
-        elif kind == frames.DROPPED:
-            self.dropped.update(body)
-        else:
+        if kind in _REPEATABLE:
             attempt = attempts.find(key)
             if attempt is not None:
                 self._note(attempt, kind, body)
+        elif kind in {frames.SPAN, frames.LOG}:
+            self._data.append((kind, key, body))
+        elif kind == frames.MEASURED:
+            self._measured.append((key, body))
+        elif kind == frames.HELD:
+            self._held.add(key, *body)
+        elif kind == frames.DROPPED:
+            self.dropped.update(body)
 
-    def _note(self, attempt: Attempt, kind: int, body: bytes) -> None:
+    def _note(self, attempt: Attempt, kind: int, body: Any) -> None:
         if kind == frames.STARTED:
             attempt.started = body
         else:
-            attempt.ended = body
+            attempt.ended, result = body
+            attempt.result = Result(*result) if result else None
         if attempt.pending is not None:
             self.judge(attempt, *attempt.pending)
 
@@ -205,8 +243,13 @@ class Reader:
             call, args = self._later.popleft()
             with Guarded("relay"):
                 call(*args)
+        while self._measured:
+            with Guarded("measurements"):
+                self._recorder.record(*self._measured.popleft())
         while self._verdicts:
             body, verdict, end_time, attempt = self._verdicts.popleft()
+            if not attempts.first_told(attempt):
+                continue
             with Guarded("relay"):
                 self._forward_process_span(body, verdict, end_time, attempt)
         while self._data:
@@ -230,5 +273,7 @@ class Reader:
         self._outlets.add(self._spans, span, important=True)
 
 
-def _buffer() -> memoryview:
-    return memoryview(bytearray(2 * lanes.LONGEST_FRAME))
+def _remove(raw: deque[bytes], frame: bytes) -> None:
+    """A signal handler that came in may have read it meanwhile."""
+    if raw and raw[0] is frame:
+        raw.popleft()

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics import MeterProvider
 
-from otel_taskqueue.core import arbiter, delivery
+from otel_taskqueue.core import arbiter, delivery, forks
 from otel_taskqueue.core.failure import Verdict
 from otel_taskqueue.core.guard import Guarded
-from otel_taskqueue.core.sdk import providers
+from otel_taskqueue.core.sdk import metric_readers, providers
 from otel_taskqueue.semconv import Outcome
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _finished: set[int] = set()
 def take_over(telemetry: Telemetry) -> None:
     """Put our bounded end in the place of the providers' own, once for each provider."""
     global _registered  # noqa: PLW0603  a forked process inherits the handler
-    for provider in _found(telemetry):
+    for provider in providers.of(telemetry):
         if all(provider is not other for other in _taken) and providers.take_exit_handler(provider):
             _taken.append(provider)
     if _taken and not _registered:
@@ -61,17 +61,21 @@ def finish(telemetry: Telemetry) -> None:
         if reader is not None:
             reader.stop()
         ends = [functools.partial(_end, part, reader) for provider in _taken for part in _parts(provider)]
-        _run(ends, functools.partial(_waiting, _taken, reader), telemetry.settings.flush_timeout)
+        _run(ends, _progress(_taken, reader), telemetry.settings.flush_timeout)
 
 
 def flush(telemetry: Telemetry, share: float = 1.0) -> None:
-    """Flush spans and logs within a share of the deadline.
+    """Flush within a share of the deadline.
 
-    Never metrics in a forked child: its reader may have inherited a held lock.
+    Metrics only where this process exports its own: else they would be one series more for each child.
     """
-    found = [provider for provider in _found(telemetry) if not isinstance(provider, MeterProvider)]
+    found = [
+        provider
+        for provider in providers.of(telemetry)
+        if forks.is_fresh() or not isinstance(provider, MeterProvider)
+    ]
     flushes = [part.force_flush for provider in found for part in _parts(provider)]
-    _run(flushes, functools.partial(_waiting, found, None), telemetry.settings.flush_timeout * share)
+    _run(flushes, _progress(found, None), telemetry.settings.flush_timeout * share)
 
 
 def _end(part: Any, reader: Reader | None) -> None:
@@ -85,13 +89,15 @@ def _parts(provider: Any) -> tuple[Any, ...]:
     return providers.processors_of(provider) or (provider,)
 
 
-def _waiting(watched: Sequence[Any], reader: Reader | None) -> list[int]:
-    return [*map(providers.waiting, watched), reader.backlog if reader is not None else 0]
+def _progress(watched: Sequence[Any], reader: Reader | None) -> Callable[[], list[int]]:
+    """What moves as long as the export does: queues become shorter, exports of metrics begin and end."""
+    exports = [metric_readers.count_exports(provider) for provider in watched]
 
+    def state() -> list[int]:
+        waiting = [*map(providers.waiting, watched), reader.backlog if reader is not None else 0]
+        return [*waiting, *(count() for count in exports)]
 
-def _found(telemetry: Telemetry) -> list[Any]:
-    given = (telemetry.tracer_provider, telemetry.logger_provider, telemetry.meter_provider)
-    return providers.all_providers(*(provider for provider in given if provider is not None))
+    return state
 
 
 def _run(calls: Sequence[Callable[[], Any]], left: Callable[[], list[int]], idle: float) -> None:
@@ -103,7 +109,7 @@ def _run(calls: Sequence[Callable[[], Any]], left: Callable[[], list[int]], idle
     moved, last = time.monotonic(), None
     deadline = moved + LIMIT
     while any(thread.is_alive() for thread in threads) and time.monotonic() < deadline:
-        next(thread for thread in threads if thread.is_alive()).join(_STEP)
+        next((thread for thread in threads if thread.is_alive()), threads[0]).join(_STEP)  # none by now
         state = [*left(), *(thread.is_alive() for thread in threads)]
         if state != last:
             moved, last = time.monotonic(), state

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_taskqueue.core.guard import Guarded
-from otel_taskqueue.core.sdk import providers
+from otel_taskqueue.core.sdk import metric_readers, providers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +66,6 @@ def _batches() -> Iterator[Any]:
 
 def _metric_readers() -> Iterator[Any]:
     for provider in providers.all_providers():
-        for reader in getattr(provider, "_metric_readers", ()):
+        for reader in metric_readers.of(provider):
             if getattr(reader, "_daemon_thread", None) is not None and hasattr(reader, "_at_fork_reinit"):
                 yield reader

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from opentelemetry.sdk.resources import Resource
+
+    from otel_taskqueue.core.telemetry import Telemetry
 
 _EXACT = frozenset(
     {BatchSpanProcessor, SimpleSpanProcessor, BatchLogRecordProcessor, SimpleLogRecordProcessor}
@@ -64,7 +67,10 @@ def logger_provider(given: Any = None) -> LoggerProvider | None:
 
 
 def all_providers(*given: Any) -> list[Any]:
-    """The given and the global providers of all signals, each once, as far as they are the SDK's."""
+    """The given and the global providers of all signals, each once, as far as they are the SDK's.
+
+    Given may be None: nobody gave one.
+    """
     found: list[Any] = []
     for provider in (
         *given,
@@ -75,6 +81,16 @@ def all_providers(*given: Any) -> list[Any]:
         if hasattr(provider, "force_flush") and all(provider is not other for other in found):
             found.append(provider)
     return found
+
+
+def of(telemetry: Telemetry) -> list[Any]:
+    """All providers of an instrumented library: those it was given, and the global ones."""
+    return all_providers(telemetry.tracer_provider, telemetry.logger_provider, telemetry.meter_provider)
+
+
+def meter_providers(*given: Any) -> list[MeterProvider]:
+    """The SDK's meter providers among the given ones and the global one."""
+    return [provider for provider in all_providers(*given) if isinstance(provider, MeterProvider)]
 
 
 def pipelines(providers: Iterable[Any]) -> list[Pipeline] | None:
