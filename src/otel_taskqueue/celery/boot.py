@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context
 
-from otel_taskqueue.celery import takeover
-from otel_taskqueue.core import delivery, quiet
+from otel_taskqueue.celery import takeover, vitals
+from otel_taskqueue.core import delivery, forks, quiet
 from otel_taskqueue.core.guard import Guarded
 
 if TYPE_CHECKING:
@@ -24,15 +24,19 @@ def worker_start(telemetry: Telemetry) -> Wrapper:
     """Wrap `WorkController.start`: the worker's own broker traffic makes no spans."""
 
     def wrapper(start: Callable[..., Any]) -> Callable[..., Any]:
-        def start_worker(*args: Any, **kwargs: Any) -> Any:
+        def start_worker(worker: Any, *args: Any, **kwargs: Any) -> Any:
             with Guarded("worker start"):
                 takeover.displace(telemetry.settings)
-                bound_exit(telemetry)
+                delivery.bound_exit(telemetry)
+                forks.watch(telemetry)
+                vitals.enter(telemetry, worker)
             token = context.attach(_quieted(telemetry))
             try:
-                return start(*args, **kwargs)
+                return start(worker, *args, **kwargs)
             finally:
                 context.detach(token)
+                with Guarded("worker stop", leaving=True):
+                    vitals.leave(telemetry, worker)
 
         return start_worker
 
@@ -119,7 +123,9 @@ def beat_start(telemetry: Telemetry) -> Wrapper:
     def wrapper(start: Callable[..., Any]) -> Callable[..., Any]:
         def start_beat(service: Any, *args: Any, **kwargs: Any) -> Any:
             with Guarded("beat start"):
-                bound_exit(telemetry)
+                delivery.bound_exit(telemetry)
+                if forks.is_muted():
+                    forks.start_afresh(telemetry)
                 if kwargs.get("embedded_process") or (args and args[0]):
                     signal.signal(signal.SIGTERM, _flush_and_die(telemetry))
             return start(service, *args, **kwargs)
@@ -190,16 +196,7 @@ def around_patching(_telemetry: Telemetry) -> Wrapper:
 
 def started_late(telemetry: Telemetry) -> None:
     """`instrument()` was called: perhaps in a child, by `worker_process_init`, as is documented."""
-    bound_exit(telemetry)
-
-
-def bound_exit(telemetry: Telemetry) -> None:
-    """Give the process an end with a deadline, as far as it has an SDK."""
-    if "opentelemetry.sdk" not in sys.modules:
-        return
-    from otel_taskqueue.core.sdk import exit  # noqa: A004, PLC0415  needs the SDK
-
-    exit.take_over(telemetry)
+    delivery.bound_exit(telemetry)
 
 
 def _quieted(telemetry: Telemetry) -> Any:

@@ -41,6 +41,8 @@ class AppView:
 
     def __init__(self, app: Any) -> None:
         self._app = weakref.ref(app)
+        #: Whether messages have a place for the time they were sent; known once `broker` is.
+        self.stamps_messages = False
 
     @cached_property
     def broker(self) -> Broker:
@@ -49,6 +51,7 @@ class AppView:
         transport = connection.get_transport_cls()
         driver = getattr(transport, "driver_type", None) or str(connection.transport_cls)
         system = _SYSTEMS.get(driver, driver)
+        self.stamps_messages = getattr(transport, "driver_name", None) == "py-amqp"
         if system in _NO_ADDRESS:
             return Broker(system)
         hostname: str = connection.hostname or "localhost"

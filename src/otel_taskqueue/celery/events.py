@@ -1,4 +1,4 @@
-"""Celery's signals, only where no call can be wrapped: messages that never become a request."""
+"""Messages that never become a request: Celery's signals tell of them, of all but one kind."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import wrapt
 from otel_taskqueue import semconv
 from otel_taskqueue.celery import boot
 from otel_taskqueue.celery.broker import view_of
+from otel_taskqueue.core import arbiter, delivery, failure, guard
 from otel_taskqueue.core import carrier as _carrier
-from otel_taskqueue.core import delivery, failure, guard
 from otel_taskqueue.core.attempts import open_attempt
-from otel_taskqueue.core.failure import Raised, Verdict
+from otel_taskqueue.core.failure import Verdict
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.job import JobView
 from otel_taskqueue.core.message import Incoming
 from otel_taskqueue.semconv import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otel_taskqueue.core.telemetry import Telemetry
 
 _telemetry: Telemetry | None = None
@@ -61,17 +63,34 @@ def _on_unknown(
     **_: Any,
 ) -> None:
     """A message for a task that this worker does not know."""
-    raised = Raised("celery.exceptions.NotRegistered", f"{name!r} is not registered in this worker")
+    raised = failure.reported("celery.exceptions.NotRegistered", f"{name!r} is not registered in this worker")
     _report(sender, message, name, id, Verdict(Outcome.UNKNOWN, raised))
 
 
 def _on_rejected(sender: Any = None, message: Any = None, exc: Any = None, **_: Any) -> None:
     """A message that is no task, or one that cannot be made into a request."""
-    headers: dict[str, Any] = getattr(message, "headers", None) or {}
     raised = failure.raised(exc) if exc is not None else None
     description = "" if raised else "the message is no task message"
-    verdict = Verdict(Outcome.REJECTED, raised, description=description)
-    _report(sender, message, headers.get("task") or "unknown", headers.get("id") or "", verdict)
+    _reject(sender, message, Verdict(Outcome.REJECTED, raised, description=description))
+
+
+def undecodable(_telemetry: Telemetry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Wrap `Consumer.on_decode_error`: no signal tells of a message that cannot be decoded."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        def on_decode_error(consumer: Any, message: Any, exc: Exception) -> Any:
+            with Guarded("verdict"):
+                _reject(consumer, message, Verdict(Outcome.REJECTED, failure.raised(exc)))
+            return original(consumer, message, exc)
+
+        return on_decode_error
+
+    return wrapper
+
+
+def _reject(consumer: Any, message: Any, verdict: Verdict) -> None:
+    headers: dict[str, Any] = getattr(message, "headers", None) or {}
+    _report(consumer, message, headers.get("task") or "unknown", headers.get("id") or "", verdict)
 
 
 def _on_child_end(**_: Any) -> None:
@@ -104,4 +123,5 @@ def _report(consumer: Any, message: Any, name: str, job_id: str, verdict: Verdic
         )
         link = telemetry.settings.trace_style == "link"
         attempt = open_attempt(telemetry, lambda _attempt: Incoming(job, carrier, _no_verdict, link=link))
+        arbiter.count(attempt, verdict)
         delivery.alone(attempt, verdict, time.time_ns())

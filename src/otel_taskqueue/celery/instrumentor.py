@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
+from otel_taskqueue import semconv
 from otel_taskqueue import settings as _settings
-from otel_taskqueue.celery import boot, canvas, compat, events, logs, publish, run, takeover, watch
+from otel_taskqueue.celery import boot, canvas, compat, events, logs, publish, run, takeover, vitals, watch
+from otel_taskqueue.celery import schedule as _schedule
+from otel_taskqueue.core import category, redact
 from otel_taskqueue.core import telemetry as _telemetry
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.patch import Patch, Patches
@@ -41,8 +44,11 @@ class CeleryInstrumentor(BaseInstrumentor):
             telemetry = self._telemetry = _telemetry.make(**kwargs)
             if not takeover.allowed(telemetry.settings):
                 return
+            category.use(semconv.CELERY, telemetry.settings.failure_rules)
             self._patches = Patches(table(telemetry))
             self._patches.apply()
+            redact.use(semconv.CELERY, telemetry.settings.redact_patterns)
+            logs.connect(telemetry)
             compat.renew_senders()
             run.renew_tracers(telemetry)
             events.connect(telemetry)
@@ -55,6 +61,9 @@ class CeleryInstrumentor(BaseInstrumentor):
                 compat.renew_senders()
                 run.restore_tracers()
                 events.disconnect()
+                logs.disconnect()
+                redact.use(semconv.CELERY, None)
+                category.use(semconv.CELERY, ())
             self._patches = None
 
 
@@ -78,20 +87,25 @@ def table(telemetry: Telemetry) -> list[Patch]:
         Patch("celery.worker.strategy", "create_request_cls", watch.request_class(telemetry)),
         Patch("celery.app.trace", "build_tracer", run.tracer(telemetry)),
         Patch("celery.worker.consumer.consumer", "build_tracer", run.tracer(telemetry)),
+        Patch("celery.worker.consumer.consumer", "Consumer.on_decode_error", events.undecodable(telemetry)),
         Patch("celery.concurrency.prefork", "TaskPool.on_start", boot.pool_start(telemetry)),
         Patch("celery.concurrency.prefork", "process_initializer", boot.child_start(telemetry)),
         Patch("celery.concurrency.prefork", "process_destructor", boot.child_end(telemetry)),
+        Patch("celery.concurrency.prefork", "TaskPool.on_stop", vitals.stopped(telemetry)),
+        Patch("celery.concurrency.prefork", "TaskPool.on_terminate", vitals.stopped(telemetry)),
+        Patch("billiard.pool", "Pool._join_exited_workers", vitals.joined(telemetry)),
         Patch("celery.worker.worker", "WorkController.start", boot.worker_start(telemetry)),
         # Greenlets of the worker begin without the worker's context.
         Patch("celery.worker.pidbox", "gPidbox.loop", boot.bookkeeping(telemetry)),
         Patch("kombu.asynchronous.timer", "Entry.__call__", boot.bookkeeping(telemetry)),
         Patch("celery.apps.worker", "_reload_current_worker", boot.before_reload(telemetry)),
-        Patch("celery.app.log", "Logging.setup_logging_subsystem", logs.after_setup(telemetry)),
         Patch("celery.beat", "Service.start", boot.beat_start(telemetry)),
+        Patch("celery.beat", "Service.get_scheduler", _schedule.follow(telemetry)),
         Patch("celery.backends.base", "Backend.store_result", boot.bookkeeping(telemetry)),
         Patch("celery.backends.base", "Backend._call_task_errbacks", boot.errbacks(telemetry)),
         Patch("celery.backends.base", "Backend.process_cleanup", boot.bookkeeping(telemetry)),
         *_chord_bookkeeping(telemetry),
+        *_log_lines(telemetry),
         Patch("celery.backends.rpc", "RPCBackend.store_result", boot.bookkeeping(telemetry)),
     ]
 
@@ -103,4 +117,17 @@ def _chord_bookkeeping(telemetry: Telemetry) -> list[Patch]:
     return [
         Patch("celery.backends.base", "KeyValueStoreBackend.on_chord_part_return", quiet),
         *(Patch("celery.backends.redis", f"RedisBackend.{name}", quiet) for name in redis),
+    ]
+
+
+def _log_lines(telemetry: Telemetry) -> list[Patch]:
+    """What the worker's parent logs about a job: it says which."""
+    if not telemetry.settings.logs:
+        return []
+    methods = ("on_accepted", "on_timeout", "on_failure", "revoked", "terminate", "cancel", "reject")
+    about = logs.about_request(telemetry)
+    return [
+        Patch("celery.app.log", "Logging.setup_logging_subsystem", logs.around_setup(telemetry)),
+        Patch("celery.worker.request", "Request.__init__", logs.received(telemetry)),
+        *(Patch("celery.worker.request", f"Request.{name}", about) for name in methods),
     ]

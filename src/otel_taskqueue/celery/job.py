@@ -21,8 +21,7 @@ def of_publish(
     view: AppView, name: str, message: Any, options: Mapping[str, Any], settings: Settings
 ) -> JobView:
     """The job in a message that is about to be sent (protocols 1 and 2)."""
-    headers, properties, body = message[0], message[1], message[2]
-    job = headers if "id" in headers else body  # protocol 1 has everything in the body
+    job, properties = sent(message), message[1]
     return JobView(
         library=semconv.CELERY,
         broker=view.broker,
@@ -35,6 +34,12 @@ def of_publish(
         eta=rfc3339(job.get("eta")),
         arguments=_arguments(job, settings),
     )
+
+
+def sent(message: Any) -> Mapping[str, Any]:
+    """Where a message that is about to be sent keeps what it says of its job."""
+    headers, body = message[0], message[2]
+    return headers if "id" in headers else body  # protocol 1 has everything in the body
 
 
 def of_request(

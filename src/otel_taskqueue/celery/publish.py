@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_taskqueue.celery import job as _job
 from otel_taskqueue.celery.broker import view_of
+from otel_taskqueue.core import carrier as _carrier
+from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.lifecycle import Publishing, current_attempt
 from otel_taskqueue.core.message import Outgoing
 
@@ -35,9 +37,22 @@ def _send_with(telemetry: Telemetry, view: AppView, send: Callable[..., Any]) ->
             if publishing.carrier:
                 # A copy, as the sender merges it last: a retry hands its old headers in here.
                 options["headers"] = {**(options.get("headers") or {}), **publishing.carrier}
+                if view.stamps_messages:
+                    _stamp(message, options, publishing.carrier)
             return send(producer, name, message, *args, **options)
 
     return send_task_message
+
+
+def _stamp(message: Any, options: dict[str, Any], carrier: Mapping[str, str]) -> None:
+    """The AMQP timestamp (unix time, s): when the job can be taken.
+
+    By it RabbitMQ can tell how old a queue's oldest message is; it sets none itself.
+    """
+    with Guarded("publish"):
+        if "timestamp" not in options and "timestamp" not in message[1]:
+            ready = max(_carrier.enqueued_at(carrier), _job.nanoseconds(_job.sent(message).get("eta")))
+            options["timestamp"] = ready // 1_000_000_000
 
 
 def _outgoing(

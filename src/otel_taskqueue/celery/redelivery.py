@@ -1,8 +1,8 @@
-"""A bounded memory of attempts whose message went back to the broker, for the link of the next one."""
+"""Bounded memories of attempts: whose message went back to the broker, and which were finished."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 from otel_taskqueue.core import carrier
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
 _MOST = 1024
+_MOST_FINISHED = 10_000
 
 
 class Redelivered:
@@ -31,3 +32,22 @@ class Redelivered:
     def recall(self, job_id: str) -> str | None:
         """The attempt before, when this worker saw it."""
         return self._seen.pop(job_id, None)
+
+
+class Finished:
+    """Attempts whose message was done with; when it comes back, its acknowledgement was lost on the way."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, int]] = set()
+        self._order: deque[tuple[str, int]] = deque()
+
+    def before(self, job_id: str, retries: int, *, redelivered: bool) -> bool:
+        """Remember an attempt that has ended; whether this is a redelivery of one that had ended before."""
+        key = (job_id, retries)
+        if key in self._known:
+            return redelivered
+        self._known.add(key)
+        self._order.append(key)
+        if len(self._order) > _MOST_FINISHED:
+            self._known.discard(self._order.popleft())
+        return False

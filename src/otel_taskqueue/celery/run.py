@@ -10,6 +10,7 @@ from otel_taskqueue.celery import compat, eager
 from otel_taskqueue.celery import job as _job
 from otel_taskqueue.celery.broker import view_of
 from otel_taskqueue.celery.verdicts import of_exception, of_result
+from otel_taskqueue.core import attempts
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.lifecycle import Processing
 from otel_taskqueue.core.message import Incoming
@@ -120,10 +121,11 @@ def _incoming(
         found = {**found, "argsrepr": repr(args), "kwargsrepr": repr(kwargs)}
     carrier = eager.carrier_of(found) if tracer_.eager else _job.carrier_of(found)
     worker = tracer_.worker or found.get("hostname")
+    watched = serial is not None and attempts.claim(serial) is None  # by another process
     return Incoming(
         job=_job.of_request(tracer_.view, tracer_.name, found, carrier, settings, worker),
         carrier=carrier,
-        judge=tracer_.judge if serial is None else tracer_.judge_watched,
+        judge=tracer_.judge_watched if watched else tracer_.judge,
         serial=serial,
         link=tracer_.link,
         eager=tracer_.eager,

@@ -10,7 +10,7 @@ from typing import Any
 from otel_taskqueue.celery import job as _job
 from otel_taskqueue.celery.compat import unwrap
 from otel_taskqueue.core import failure
-from otel_taskqueue.core.failure import SUCCESS, Again, Exit, Raised, Verdict
+from otel_taskqueue.core.failure import SUCCESS, Again, Exit, Verdict
 from otel_taskqueue.semconv import Outcome
 
 _SOFT_LIMIT = "SoftTimeLimitExceeded"
@@ -57,7 +57,8 @@ def of_retry(retry: Any) -> Verdict:
     """`Task.retry`, by hand or automatic; a soft time limit stays a timeout when it is retried."""
     cause: Any = getattr(retry, "exc", None)
     reason = f"{type(cause).__name__}: {failure.message_of(cause)}" if cause else str(retry)
-    again = Again(_delay(getattr(retry, "when", None)), reason)
+    category = failure.category_of(cause) if isinstance(cause, BaseException) else None
+    again = Again(_delay(getattr(retry, "when", None)), reason, category)
     if type(cause).__name__ == _SOFT_LIMIT:
         return Verdict(
             Outcome.TIMEOUT, failure.raised(cause), again=again, description="soft time limit exceeded"
@@ -68,12 +69,12 @@ def of_retry(retry: Any) -> Verdict:
 def of_reject(reject: Any) -> Verdict:
     """`Reject`: back to the queue, or dropped for good."""
     if reject.requeue:
-        return Verdict(Outcome.REJECTED, error=False)
+        return Verdict(Outcome.REJECTED, error=False, requeued=True)
     reason: Any = reject.reason
     if isinstance(reason, BaseException):
         return Verdict(Outcome.REJECTED, failure.raised(reason), record=False)
     name = "celery.exceptions.Reject"
-    return Verdict(Outcome.REJECTED, Raised(name, str(reason or "rejected")), record=False)
+    return Verdict(Outcome.REJECTED, failure.reported(name, str(reason or "rejected")), record=False)
 
 
 def of_exception(task: Any, error: BaseException, *, watched: bool) -> Verdict | None:
@@ -82,7 +83,7 @@ def of_exception(task: Any, error: BaseException, *, watched: bool) -> Verdict |
     if isinstance(error, SystemExit):
         return None if watched else of_exit(error)
     if name in _GREEN_TIMEOUTS:
-        raised = Raised("celery.exceptions.TimeLimitExceeded", failure.message_of(error))
+        raised = failure.reported("celery.exceptions.TimeLimitExceeded", failure.message_of(error))
         return Verdict(Outcome.TIMEOUT, raised, description="time limit exceeded")
     if name in _GREEN_KILLS:
         return Verdict(Outcome.REVOKED)
@@ -102,7 +103,8 @@ def of_lost(einfo: Any, again: Again | None, *, oom: bool) -> Verdict:
     if isinstance(error, SystemExit):
         return of_exit(error)._replace(again=again)
     message = failure.message_of(error)
-    raised = Raised(failure.qualified_name(type(error)), message, getattr(einfo, "traceback", "") or "")
+    stacktrace = getattr(einfo, "traceback", "") or ""
+    raised = failure.reported(failure.qualified_name(type(error)), message, stacktrace)
     return Verdict(Outcome.LOST, raised, again=again, exit=_exit_in(message, oom=oom))
 
 
@@ -111,7 +113,7 @@ def of_hard_limit(error: BaseException | None, limit: float | None) -> Verdict:
     message = failure.message_of(error) if error is not None else f"TimeLimitExceeded({limit},)"
     return Verdict(
         Outcome.TIMEOUT,
-        Raised("billiard.exceptions.TimeLimitExceeded", message),
+        failure.reported("billiard.exceptions.TimeLimitExceeded", message),
         description="hard time limit exceeded",
     )
 

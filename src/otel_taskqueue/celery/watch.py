@@ -17,10 +17,10 @@ from opentelemetry import context
 
 from otel_taskqueue import semconv
 from otel_taskqueue.celery import job as _job
-from otel_taskqueue.celery import verdicts
+from otel_taskqueue.celery import verdicts, vitals
 from otel_taskqueue.celery.broker import view_of
 from otel_taskqueue.celery.compat import unwrap
-from otel_taskqueue.celery.redelivery import Redelivered
+from otel_taskqueue.celery.redelivery import Finished, Redelivered
 from otel_taskqueue.core import arbiter, attempts, delivery, lifecycle, oom, quiet
 from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core.failure import SUCCESS, Again, Verdict
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _LOST = frozenset({"WorkerLostError", "SystemExit", "KeyboardInterrupt"})
 _redelivered = Redelivered()
+_finished = Finished()
 
 
 def request_class(telemetry: Telemetry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -86,9 +87,9 @@ class Watched(_Request):
 
     def on_success(self: Any, failed__retval__runtime: Any, **kwargs: Any) -> Any:
         """The process returned: the span as the child ended it stands."""
-        failed = failed__retval__runtime[0]
         result = _quietly(self, super().on_success, failed__retval__runtime, **kwargs)
-        if not failed and self.otel_attempt is not None:
+        if not failed__retval__runtime[0] and self.otel_attempt is not None:
+            _count_duplicate(self)
             arbiter.report(self.otel_attempt, SUCCESS)
         return result
 
@@ -114,6 +115,8 @@ class Watched(_Request):
         """A time limit; the hard one is final."""
         if soft:
             return super().on_timeout(soft, timeout)
+        if self.otel_attempt is not None and not self.otel_attempt.local:
+            vitals.limited(self.worker_pid)
         with _below_attempt(self):
             try:
                 return super().on_timeout(soft, timeout)
@@ -124,6 +127,7 @@ class Watched(_Request):
         """The message goes back: its next run is linked to this one."""
         if requeue and self.otel_attempt is not None and not self.acknowledged:
             with Guarded("watch"):
+                self.otel_attempt.requeued = True
                 _redelivered.remember(self.id, arbiter.span_context(self.otel_attempt))
         return super().reject(requeue)
 
@@ -144,7 +148,7 @@ class Watched(_Request):
             try:
                 return super()._announce_cancelled(*args, **kwargs)
             finally:
-                _overrule(self, _cancelled)
+                _overrule(self, _cancelled, not self.acknowledged)
 
     def _retry_worker_lost(self: Any, exc: Any, exc_info: Any) -> Any:
         """Celery 5.7 publishes the next attempt in the name of the dead child."""
@@ -188,7 +192,22 @@ def _incoming(request: Any, attempt: Attempt) -> Incoming:
     return Incoming(job, carrier, _no_verdict, link=_job.wants_link(request.task, telemetry.settings))
 
 
+def _count_duplicate(request: Any) -> None:
+    """An attempt has ended. When Celery is done with its message, it should never come back."""
+    attempt = request.otel_attempt
+    if attempt is None or attempt.requeued or not request.acknowledged:
+        return
+    with Guarded("watch", leaving=True):
+        message = request.request_dict
+        redelivered = bool(message["delivery_info"].get("redelivered"))
+        if _finished.before(request.id, message.get("retries") or 0, redelivered=redelivered):
+            job = _incoming(request, attempt).job
+            if not attempt.telemetry.excluded(job.task):
+                attempt.telemetry.metrics.duplicate(job)
+
+
 def _conclude(request: Any, exc_info: Any, *, reported: bool) -> None:
+    _count_duplicate(request)
     attempt = request.otel_attempt
     if attempt is None or attempt.done:
         return
@@ -221,8 +240,8 @@ def _revoked(signum: Any, expired: bool) -> Verdict:  # noqa: FBT001
     return verdicts.of_revoke(signum, expired=expired)
 
 
-def _cancelled() -> Verdict:
-    return Verdict(Outcome.LOST, description="cancelled by the stop of the worker")
+def _cancelled(requeued: bool) -> Verdict:  # noqa: FBT001
+    return Verdict(Outcome.LOST, description="cancelled by the stop of the worker", requeued=requeued)
 
 
 def _no_verdict(_error: BaseException) -> None:

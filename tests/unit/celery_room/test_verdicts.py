@@ -57,7 +57,7 @@ def test_the_delay_of_a_retry_is_told_in_seconds(when: object, delay: float | No
     """As far as Celery knows it."""
     retry = SimpleNamespace(exc=ValueError("busy"), when=when)
     again = verdicts.of_retry(retry).again
-    assert again == (delay, "ValueError: busy")
+    assert again == (delay, "ValueError: busy", "data")
 
 
 def test_the_delay_of_a_retry_with_an_eta_counts_from_now() -> None:
