@@ -15,7 +15,8 @@ from opentelemetry.trace import NonRecordingSpan
 
 from otel_taskqueue import semconv
 from otel_taskqueue.core import carrier as _carrier
-from otel_taskqueue.core import lifecycle, quiet
+from otel_taskqueue.core import lifecycle, quiet, spans
+from otel_taskqueue.core import result as results
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.message import Incoming
 from otel_taskqueue.rq import compat, notes, verdicts
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from otel_taskqueue.core.failure import Again, Verdict
+    from otel_taskqueue.core.result import Result
     from otel_taskqueue.core.telemetry import Telemetry
 
     Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -38,10 +40,14 @@ _ABANDONED = "AbandonedJobError"
 
 
 class Lost(NamedTuple):
-    """One job that was found; without a span when its end has been reported before."""
+    """One job that was found; without a span when its end has been reported before.
+
+    ``started`` is in unix nanoseconds, 0: it never started.
+    """
 
     job: Any
     incoming: Incoming
+    started: int
     span: Span | None
     judge: Judge
 
@@ -54,15 +60,15 @@ class Report:
         self._found: list[Lost] = []
         self._token: Token[Context] | None = None
 
-    def add(self, job: Any, judge: Judge) -> None:
+    def add(self, job: Any, judge: Judge, started: int = 0) -> None:
         """A job was found; what RQ does about it belongs below its attempt."""
         self.leave()
         carrier = _job.carrier_of(job)
         link = _job.style_of(job, self._telemetry.settings) == "link"
-        view = _job.of_watch(job, carrier, getattr(job, "worker_name", None))
+        view = _job.of_watch(job, carrier, getattr(job, "worker_name", None), taken=started)
         incoming = Incoming(view, carrier, judge=_no_verdict, link=link)
-        span = self._start(job, incoming)
-        self._found.append(Lost(job, incoming, span, judge))
+        span = self._start(job, incoming, started)
+        self._found.append(Lost(job, incoming, started, span, judge))
         self._token = context.attach(self._below(job, incoming, span))
 
     def leave(self) -> None:
@@ -77,15 +83,15 @@ class Report:
             if lost.span is not None:
                 with Guarded("verdict", leaving=True):
                     verdict = lost.judge(notes.of_job(lost.job).again)
-                    lifecycle.end_processing(self._telemetry, lost.span, lost.incoming.job, verdict)
+                    spans.end_processing(self._telemetry, lost.span, lost.incoming.job, verdict)
+                    self._telemetry.metrics.ended(_result(lost, verdict))
 
-    def _start(self, job: Any, incoming: Incoming) -> Span | None:
+    def _start(self, job: Any, incoming: Incoming, started: int) -> Span | None:
         reported = notes.of_job(job).run == semconv.JOB_RUN_REPORTED
         if reported or self._telemetry.excluded(incoming.job.task):
             return None
-        started = compat.nanoseconds(job.started_at) or time.time_ns()
         sender = _carrier.extract(incoming.carrier)
-        return lifecycle.start_processing(self._telemetry, incoming, sender, started)
+        return spans.start_processing(self._telemetry, incoming, sender, started or time.time_ns())
 
     def _below(self, job: Any, incoming: Incoming, span: Span | None) -> Context:
         if span is not None:
@@ -134,7 +140,9 @@ def found(job: Any, exc_info: tuple[Any, ...]) -> bool:
     kind, report = exc_info[0] if exc_info else None, _report.get()
     if report is None or not isinstance(kind, type) or not compat.is_a(kind, _ABANDONED):
         return False
-    report.add(job, lambda again: verdicts.of_abandoned(kind, again, "its worker stopped reporting on it"))
+    words = "its worker stopped reporting on it"
+    started = compat.nanoseconds(job.started_at)
+    report.add(job, lambda again: verdicts.of_abandoned(kind, again, words), started)
     return True
 
 
@@ -144,6 +152,13 @@ def stuck(job: Any) -> None:
     if report is not None:
         with Guarded("verdict"):
             report.add(job, _judge_stuck)
+
+
+def _result(lost: Lost, verdict: Verdict) -> Result:
+    incoming = lost.incoming
+    found = results.of_job(incoming.job, incoming.carrier, lost.started, time.time_ns())
+    context = lost.span.get_span_context() if lost.span is not None else None
+    return results.judged(found._replace(span=results.span_of(context)), verdict)
 
 
 def _judge_stuck(again: Again | None) -> Verdict:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context
 
-from otel_taskqueue.core import delivery, quiet
+from otel_taskqueue.core import delivery, forks, quiet
 from otel_taskqueue.core.guard import Guarded
-from otel_taskqueue.rq import logs
+from otel_taskqueue.rq import logs, vitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,15 +65,32 @@ def work(telemetry: Telemetry, adopt: Adopt) -> Wrapper:
             with Guarded("worker start"):
                 adopt(type(worker))
                 delivery.bound_exit(telemetry)
-                logs.ship(telemetry)
-                logs.ship(telemetry)
+                if is_forked_by_multiprocessing():
+                    forks.start_afresh(telemetry)
+                forks.watch(telemetry)
+                logs.ship(telemetry, worker)
             try:
-                return run(worker, *args, **kwargs)
+                with vitals.running(telemetry, worker):
+                    return run(worker, *args, **kwargs)
             finally:
                 if is_forked_by_multiprocessing():
                     delivery.finish(telemetry)
 
         return work_off
+
+    return wrapper
+
+
+def pool(telemetry: Telemetry) -> Wrapper:
+    """Wrap `WorkerPool.start`: its workers are silent from the fork on until they start to work."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        def start_pool(*args: Any, **kwargs: Any) -> Any:
+            with Guarded("pool start"):
+                forks.watch(telemetry)
+            return original(*args, **kwargs)
+
+        return start_pool
 
     return wrapper
 
@@ -86,6 +103,8 @@ def schedule(telemetry: Telemetry) -> Wrapper:
 
         def run_scheduler(*args: Any, **kwargs: Any) -> Any:
             delivery.bound_exit(telemetry)
+            if is_forked_by_multiprocessing():
+                forks.start_afresh(telemetry)
             try:
                 return run(*args, **kwargs)
             finally:

@@ -62,6 +62,11 @@ def is_a(kind: type[BaseException], name: str) -> bool:
     return any(base.__name__ == name and base.__module__.startswith("rq.") for base in kind.__mro__)
 
 
+def stops(error: BaseException) -> bool:
+    """Whether this is how RQ ends a worker that was asked to stop."""
+    return any(is_a(type(error), name) for name in _STOPS)
+
+
 def spawns(worker: Any) -> bool:
     """Whether the worker starts its work-horse as a new program: nothing of ours is inherited."""
     module = sys.modules.get("rq.worker")
@@ -78,7 +83,20 @@ def nanoseconds(moment: Any) -> int:
     return int(moment.timestamp() * 1_000_000) * 1000
 
 
+def stored_exception(job: Any) -> str:
+    """The traceback of the job's last attempt as RQ has stored it, empty when there is none."""
+    try:
+        return str(job.exc_info or "")
+    except Exception:  # noqa: BLE001  Redis is away, or the result cannot be read
+        return ""
+
+
+def text(value: Any) -> str:
+    """What Redis or RQ answer as text: bytes, or a member of an enumeration."""
+    value = getattr(value, "value", value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+
 def status_of(job: Any) -> str:
     """The status which the job object knows, as text, without asking Redis."""
-    status = job.get_status(refresh=False)
-    return str(getattr(status, "value", status) or "")
+    return text(job.get_status(refresh=False))

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
+from otel_taskqueue import semconv
 from otel_taskqueue import settings as _settings
-from otel_taskqueue.core import delivery
+from otel_taskqueue.core import category, delivery, redact
 from otel_taskqueue.core import telemetry as _telemetry
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.patch import Patch, Patches
-from otel_taskqueue.rq import abandoned, boot, compat, logs, publish, run, watch, ways
+from otel_taskqueue.rq import abandoned, boot, compat, logs, publish, run, vitals, watch, ways
+from otel_taskqueue.rq import schedule as _schedule
 from otel_taskqueue.rq.owners import Owners
 
 if TYPE_CHECKING:
@@ -45,9 +47,12 @@ class RQInstrumentor(BaseInstrumentor):
                 return
             telemetry = _telemetry.make(**kwargs)
             compat.let_control_pass()
+            category.use(semconv.RQ, telemetry.settings.failure_rules)
             self._owners = Owners(methods(telemetry))
             self._patches = Patches(table(telemetry, self._owners.adopt))
             self._patches.apply()
+            redact.use(semconv.RQ, telemetry.settings.redact_patterns)
+            logs.connect(telemetry)
             delivery.bound_exit(telemetry)
 
     def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002  the base class hands them on
@@ -55,13 +60,17 @@ class RQInstrumentor(BaseInstrumentor):
             if self._patches is not None and self._owners is not None:
                 self._owners.restore()
                 self._patches.restore()
+                category.use(semconv.RQ, ())
+                logs.disconnect()
+                redact.use(semconv.RQ, None)
             self._patches = self._owners = None
 
 
 def methods(telemetry: Telemetry) -> dict[str, Callable[..., Any]]:
     """The methods of a worker, in the order of an attempt; subclasses of users may override each."""
     return {
-        "execute_job": watch.execute_job(telemetry),
+        "dequeue_job_and_maintain_ttl": vitals.dequeue(telemetry),
+        "execute_job": logs.about_job(telemetry, then=watch.execute_job(telemetry)),
         "fork_work_horse": watch.fork_work_horse(telemetry),
         "main_work_horse": run.work_horse(telemetry),
         "perform_job": run.perform(telemetry),
@@ -88,7 +97,7 @@ def table(telemetry: Telemetry, adopt: Callable[[Any], None]) -> list[Patch]:
         *_worker_patches(telemetry, adopt),
         Patch("rq.queue", "Queue.run_sync", run.run_sync(telemetry)),
         Patch("rq.queue", "Queue.run_job", run.run_job(telemetry)),
-        Patch("rq.job", "Job.restore", run.restore(telemetry)),
+        Patch("rq.job", "Job.restore", logs.loaded(telemetry, then=run.restore(telemetry))),
         Patch("rq.job", "Job.prepare_for_execution", run.prepare_for_execution(telemetry)),
         Patch("rq.job", "Job._execute", run.loudly(telemetry)),
         Patch("rq.job", "Job.execute_success_callback", run.loudly(telemetry)),
@@ -96,10 +105,13 @@ def table(telemetry: Telemetry, adopt: Callable[[Any], None]) -> list[Patch]:
         Patch("rq.job", "Job.execute_stopped_callback", watch.stopped_callback(telemetry)),
         Patch("rq.registry", "StartedJobRegistry.cleanup", abandoned.cleanup(telemetry)),
         Patch("rq.scheduler", "RQScheduler.work", boot.schedule(telemetry)),
+        Patch("rq.worker_pool", "WorkerPool.start", boot.pool(telemetry)),
         Patch("rq.cron", "CronScheduler.start", boot.schedule(telemetry)),
+        Patch("rq.cron", "CronScheduler.enqueue_jobs", _schedule.cron(telemetry)),
         Patch("rq.cli.workers", "is_suspended", boot.quietly(telemetry)),
         Patch("rq.cli.cli", "is_suspended", boot.quietly(telemetry)),
         Patch("rq.cli.cli", "cleanup_ghosts", boot.quietly(telemetry)),
+        Patch("rq.cron", "CronScheduler.__init__", logs.before_console(telemetry)),
         Patch("rq.logutils", "_has_effective_handler", logs.has_console(telemetry)),
     ]
 

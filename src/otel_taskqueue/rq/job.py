@@ -46,12 +46,15 @@ def of_run(job: Any, carrier: Mapping[str, str], settings: Settings, worker: str
     return _received(job, carrier, worker)._replace(task=task_of(job), arguments=_arguments(job, settings))
 
 
-def of_watch(job: Any, carrier: Mapping[str, str], worker: str | None) -> JobView:
-    """A job in a process which must not deserialise its payload: that may import, and cost, anything."""
-    return _received(job, carrier, worker)
+def of_watch(job: Any, carrier: Mapping[str, str], worker: str | None, taken: int = 0) -> JobView:
+    """A job in a process which must not deserialise its payload: that may import, and cost, anything.
+
+    ``taken``: when it was started (unix nanoseconds), 0 = now.
+    """
+    return _received(job, carrier, worker, taken)
 
 
-def _received(job: Any, carrier: Mapping[str, str], worker: str | None) -> JobView:
+def _received(job: Any, carrier: Mapping[str, str], worker: str | None, taken: int = 0) -> JobView:
     return JobView(
         library=semconv.RQ,
         broker=broker_of(job.connection),
@@ -62,7 +65,7 @@ def _received(job: Any, carrier: Mapping[str, str], worker: str | None) -> JobVi
         group_id=getattr(job, "group_id", None),
         eta=packed_of(job).get(semconv.CARRIER_ETA),
         worker=worker,
-        wait=_carrier.wait(compat.nanoseconds(job.enqueued_at)),
+        wait=_carrier.wait(compat.nanoseconds(job.enqueued_at), taken=taken),
     )
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from otel_taskqueue.core.attempts import Attempt
     from otel_taskqueue.core.failure import Again
+    from otel_taskqueue.core.relay.lanes import Lane
 
 _KEY = "_otel_taskqueue"
 
@@ -49,15 +50,17 @@ class Watch:
     """What the worker's parent sees of the work-horse it forked for one job.
 
     ``status`` is the wait status (None: not seen), ``killed`` and ``stopped`` are RQ's own
-    judgement, ``overdue``: the parent killed it a minute after its timeout.
+    judgement, ``overdue``: the parent killed it a minute after its timeout. ``lane`` is the way
+    home of its result, where it relays nothing.
     """
 
-    __slots__ = ("attempt", "forked", "job", "killed", "oom_kills", "overdue", "status", "stopped")
+    __slots__ = ("attempt", "forked", "job", "killed", "lane", "oom_kills", "overdue", "status", "stopped")
 
-    def __init__(self, attempt: Attempt, job: Any, oom_kills: int | None) -> None:
+    def __init__(self, attempt: Attempt, job: Any, oom_kills: int | None, lane: Lane | None = None) -> None:
         self.attempt = attempt
         self.job = job
         self.oom_kills = oom_kills
+        self.lane = lane
         self.status: int | None = None
         self.forked = False
         self.killed = False
@@ -71,14 +74,18 @@ class Watch:
 
 
 class WorkerNotes:
-    """About one worker object: the job it performs in this process, the horse it watches."""
+    """About one worker object: the job it performs in this process, the horse it watches.
 
-    __slots__ = ("is_horse", "performing", "watch")
+    ``failed``: an error of RQ or Redis has left its loop, which then ends as if it had been asked to.
+    """
+
+    __slots__ = ("failed", "is_horse", "performing", "watch")
 
     def __init__(self) -> None:
         self.performing: Any = None
         self.watch: Watch | None = None
         self.is_horse = False
+        self.failed = False
 
 
 def of_job(job: Any) -> JobNotes:

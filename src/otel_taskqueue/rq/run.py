@@ -12,7 +12,9 @@ from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core import delivery, quiet
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.lifecycle import Processing, current_attempt
+from otel_taskqueue.core.logs import channels
 from otel_taskqueue.core.message import Incoming
+from otel_taskqueue.core.relay import results
 from otel_taskqueue.rq import abandoned, boot, logs, notes, verdicts, ways
 from otel_taskqueue.rq import job as _job
 
@@ -35,12 +37,21 @@ def work_horse(telemetry: Telemetry) -> Wrapper:
             if not about.is_horse:  # a subclass may call its base class
                 about.is_horse = True
                 delivery.enter_child()
-                logs.ship(telemetry)
+                _find_way_home(about, notes.argument(args, kwargs, "job"))
+                logs.ship(telemetry, worker, channels.HORSE)
             return original(worker, *args, **kwargs)
 
         return main_work_horse
 
     return wrapper
+
+
+def _find_way_home(about: notes.WorkerNotes, job: Any) -> None:
+    with Guarded("watch"):
+        if about.watch is None:  # a new program: the worker that was forked knows what it watches
+            results.take_up(job.id)
+        else:
+            results.inherit(about.watch.lane)
 
 
 def perform(telemetry: Telemetry) -> Wrapper:
@@ -239,6 +250,7 @@ def _incoming(telemetry: Telemetry, worker: Any, job: Any) -> Incoming:
         judge=functools.partial(_judge, about),
         serial=watch.attempt.serial if watch is not None and watch.job.id == job.id else None,
         link=came_back or _job.style_of(job, telemetry.settings) == "link",
+        counts=not notes.of_worker(worker).is_horse,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from otel_taskqueue.core import failure
-from otel_taskqueue.core.failure import SUCCESS, Raised, Verdict
+from otel_taskqueue.core.failure import SUCCESS, Verdict
 from otel_taskqueue.rq import compat
 from otel_taskqueue.semconv import Outcome
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 _TIMEOUT = "BaseTimeoutException"
 _SHUTDOWN = "ShutDownImminentException"
+_JOB_TIMEOUT = "rq.timeouts.JobTimeoutException"
+#: Statuses of a job that has run and is to run again, or is just running again.
+_WAITING = frozenset({"queued", "scheduled", "started"})
+#: Of a traceback: the exception's type and message.
+_LAST_LINE = re.compile(r"^([A-Za-z_][\w.]*)(?:: (.*))?\s*\Z", re.MULTILINE)
 
 
 def of_run(notes: JobNotes) -> Verdict:
@@ -36,7 +42,7 @@ def of_error(error: BaseException, again: Again | None) -> Verdict:
     elif compat.is_a(kind, _SHUTDOWN):
         outcome = Outcome.LOST
     elif again is not None:
-        return Verdict(Outcome.RETRY, again=again)
+        return Verdict(Outcome.RETRY, again=again._replace(category=failure.category_of(error)))
     else:
         outcome = Outcome.FAILURE
     # A retried attempt records no exception: its reason is in the event.
@@ -60,20 +66,42 @@ def of_stop(watch: Watch) -> Verdict:
 def of_shutdown(watch: Watch, error: BaseException) -> Verdict:
     """The worker stopped in the middle of the attempt and took the work-horse with it, or left it."""
     cold = isinstance(error, SystemExit)
-    words = "cold shutdown of the worker" if cold else f"the worker ended: {type(error).__name__}"
-    return Verdict(Outcome.LOST, exit=failure.exit_of_status(watch.status), description=words)
+    return _left(
+        watch, "cold shutdown of the worker" if cold else f"the worker ended: {type(error).__name__}"
+    )
+
+
+def of_silent_horse(watch: Watch) -> Verdict:
+    """The work-horse left in the middle of the job, as if all was well."""
+    return _left(watch, "the work-horse ended before the job did")
+
+
+def _left(watch: Watch, words: str) -> Verdict:
+    """RQ leaves the job as started; its maintenance runs it again, if there are attempts left."""
+    again = bool(getattr(watch.job, "retries_left", 0))
+    ended = failure.exit_of_status(watch.status)
+    return Verdict(Outcome.LOST, exit=ended, description=words, requeued=again)
 
 
 def of_abandoned(kind: type[BaseException] | None, again: Again | None, words: str) -> Verdict:
     """RQ's maintenance found a job whose worker is gone; ``kind``: the exception that RQ reports."""
-    raised = Raised(failure.qualified_name(kind), words) if kind is not None else None
+    raised = failure.reported(failure.qualified_name(kind), words) if kind is not None else None
     again = _because(again, words)
     return Verdict(Outcome.LOST, raised, again=again, record=again is None, description=words)
 
 
-def of_status(status: str) -> Verdict:
-    """What the stored status says, where the work-horse's own word was lost."""
-    return Verdict(Outcome.FAILURE) if status == "failed" else SUCCESS
+def of_status(status: str, traceback: str = "") -> Verdict:
+    """What RQ has stored about the job, where the work-horse's own word was lost."""
+    if status in _WAITING:
+        return Verdict(Outcome.RETRY, again=failure.Again(reason="it waits for another attempt"))
+    if status != "failed":
+        return SUCCESS
+    named = _LAST_LINE.search(traceback)
+    if named is None:
+        return Verdict(Outcome.FAILURE)
+    raised = failure.reported(named[1], named[2] or "", traceback)
+    outcome = Outcome.TIMEOUT if named[1] == _JOB_TIMEOUT else Outcome.FAILURE
+    return Verdict(outcome, raised)
 
 
 def reason_of(error: BaseException | None) -> str:

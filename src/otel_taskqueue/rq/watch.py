@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context
 
 from otel_taskqueue import semconv
-from otel_taskqueue.core import arbiter, attempts, delivery, lifecycle, oom, quiet
+from otel_taskqueue.core import arbiter, attempts, delivery, lifecycle, oom, quiet, usage
 from otel_taskqueue.core.failure import SUCCESS
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.message import Incoming
-from otel_taskqueue.rq import abandoned, compat, notes, verdicts, ways
+from otel_taskqueue.core.relay import results
+from otel_taskqueue.rq import abandoned, compat, notes, verdicts, vitals, ways
 from otel_taskqueue.rq import job as _job
 from otel_taskqueue.rq.notes import Watch
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
+    from otel_taskqueue.core.failure import Verdict
     from otel_taskqueue.core.telemetry import Telemetry
 
     Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -43,6 +45,7 @@ def execute_job(_telemetry: Telemetry) -> Wrapper:
                 return original(worker, *args, **kwargs)
             except BaseException as raised:
                 error = raised
+                vitals.failed(worker, raised)
                 raise
             finally:
                 try:
@@ -66,10 +69,12 @@ def fork_work_horse(telemetry: Telemetry) -> Wrapper:
             job = notes.argument(args, kwargs, "job")
             with Guarded("watch"):
                 _begin(telemetry, worker, job)
-            result = original(worker, *args, **kwargs)
             watch = notes.watch_of(worker, job)
-            if watch is not None:
-                watch.forked = True
+            if watch is None:
+                return original(worker, *args, **kwargs)
+            with results.handing_down(watch.lane if compat.spawns(worker) else None, job.id):
+                result = original(worker, *args, **kwargs)
+            watch.forked = True
             return result
 
         return fork
@@ -86,6 +91,10 @@ def wait_for_horse(_telemetry: Telemetry) -> Wrapper:
             watch = notes.of_worker(worker).watch
             if watch is not None and result and result[1] is not None:
                 watch.status = result[1]
+                watch.attempt.usage = usage.of_rusage(result[2] if len(result) > 2 else None)  # noqa: PLR2004
+                if watch.status != _EXIT_OK:
+                    with Guarded("watch"):
+                        arbiter.span_context(watch.attempt)  # for the lines about its death, which come next
             return result
 
         return wait
@@ -162,13 +171,14 @@ def _begin(telemetry: Telemetry, worker: Any, job: Any) -> None:
     if not delivery.reports(telemetry):
         return
     relays = not compat.spawns(worker) and delivery.prepare(telemetry)
+    lane = None if relays else results.make()
     carrier = _job.carrier_of(job)
     link = _job.came_back(job, carrier) or _job.style_of(job, telemetry.settings) == "link"
     view = _job.of_watch(job, carrier, worker.name)
     incoming = Incoming(view, carrier, judge=_no_verdict, link=link)
     attempt = attempts.open_attempt(telemetry, lambda _attempt: incoming)
     attempt.accepted = time.time_ns()
-    about.watch = _watched[job.id] = Watch(attempt, job, oom.kills() if relays else None)
+    about.watch = _watched[job.id] = Watch(attempt, job, oom.kills() if relays else None, lane)
 
 
 def _conclude(worker: Any, error: BaseException | None) -> None:
@@ -176,13 +186,17 @@ def _conclude(worker: Any, error: BaseException | None) -> None:
     watch = about.watch
     if watch is None or not watch.is_ours:
         return
+    watch.attempt.result = results.read(watch.lane) or watch.attempt.result
+    by_kernel = bool(watch.status) and _oom_rose(watch)
+    if watch.forked and watch.status is not None:
+        vitals.horse_ended(watch.attempt.telemetry, worker, watch, oom=by_kernel)
     if not watch.attempt.done:
-        _write_verdict(watch, error)
+        _write_verdict(watch, error, oom=by_kernel)
     about.watch = None
     _watched.pop(watch.job.id, None)
 
 
-def _write_verdict(watch: Watch, error: BaseException | None) -> None:
+def _write_verdict(watch: Watch, error: BaseException | None, *, oom: bool) -> None:
     with Guarded("verdict", leaving=True):
         if not watch.forked:
             attempts.settle(watch.attempt)  # nothing has run
@@ -190,7 +204,7 @@ def _write_verdict(watch: Watch, error: BaseException | None) -> None:
             arbiter.overrule(watch.attempt, verdicts.of_stop(watch), reaped=True)
         elif watch.killed:
             again = notes.of_job(watch.job).again
-            verdict = verdicts.of_dead_horse(watch, again, oom=_oom_rose(watch))
+            verdict = verdicts.of_dead_horse(watch, again, oom=oom)
             arbiter.overrule(watch.attempt, verdict, reaped=True)
         elif error is not None and watch.status != _EXIT_OK:
             arbiter.overrule(watch.attempt, verdicts.of_shutdown(watch, error), reaped=True)
@@ -200,22 +214,38 @@ def _write_verdict(watch: Watch, error: BaseException | None) -> None:
 
 
 def _report(watch: Watch) -> None:
-    """The work-horse had the last word; where that was lost, the stored status tells."""
-    verdict = SUCCESS
+    """The work-horse had the last word; where that was lost, what RQ has stored tells."""
+    attempt, verdict = watch.attempt, SUCCESS
     reader = delivery.reader()
-    if reader is not None and watch.attempt.ended is None:
+    if reader is not None and attempt.ended is None:
         reader.drain()
-        if watch.attempt.ended is None:
-            verdict = verdicts.of_status(_stored_status(watch.job))
-    arbiter.report(watch.attempt, verdict, reaped=True)
+    if attempt.ended is None and attempt.result is None:
+        if _is_left(watch):
+            arbiter.overrule(attempt, verdicts.of_silent_horse(watch), reaped=True)
+            _tell_maintenance(watch)
+            return
+        verdict = _stored_verdict(watch.job)
+    arbiter.report(attempt, verdict, reaped=True)
 
 
-def _stored_status(job: Any) -> str:
+def _is_left(watch: Watch) -> bool:
+    """Whether the work-horse left by `os._exit(0)`: RQ believes it, and its job stays as started."""
+    try:
+        if compat.text(watch.job.get_status()) != "started":
+            return False
+        name = watch.job.connection.hget(watch.job.key, "worker_name")
+    except Exception:  # noqa: BLE001  the job has expired, or Redis is away
+        return False
+    return compat.text(name) == watch.attempt.incoming.job.worker  # else its next attempt runs elsewhere
+
+
+def _stored_verdict(job: Any) -> Verdict:
     try:
         job.get_status()
     except Exception:  # noqa: BLE001  the job has expired: only finished ones do
-        return "finished"
-    return compat.status_of(job)
+        return SUCCESS
+    status = compat.status_of(job)
+    return verdicts.of_status(status, compat.stored_exception(job) if status == "failed" else "")
 
 
 def _tell_maintenance(watch: Watch) -> None:

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from otel_taskqueue import semconv
+from otel_taskqueue.core.logs import outgoing
 from otel_taskqueue.rq import compat, logs, notes
 from otel_taskqueue.rq import job as rq_job
 from otel_taskqueue.settings import Settings
@@ -156,7 +157,7 @@ def test_rqs_own_lines_ship_without_payloads(message: str, args: tuple[Any, ...]
     record = logging.LogRecord("rq.worker", logging.INFO, __file__, 1, message, args, None)
     record.arguments, record.kwargs = ("mine",), {"mine": 1}
     before = record.getMessage()
-    shipped = logs.without_payload(record)
+    shipped = outgoing.copy_of(record, [logs.as_shipped])
     assert shipped.getMessage() == text
     assert not {"arguments", "kwargs"} & set(vars(shipped))
     assert record.getMessage() == before
@@ -166,4 +167,35 @@ def test_rqs_own_lines_ship_without_payloads(message: str, args: tuple[Any, ...]
 def test_lines_of_others_ship_as_they_are() -> None:
     """Only RQ's own are known."""
     record = logging.LogRecord("shop", logging.INFO, __file__, 1, "%s", ("shop.ship('mine')",), None)
-    assert logs.without_payload(record) is record
+    assert outgoing.copy_of(record, [logs.as_shipped]).getMessage() == "shop.ship('mine')"
+
+
+def test_the_line_about_an_exception_names_it() -> None:
+    """RQ puts the traceback into the text alone; type and category come from what is being handled."""
+    message = "Worker %s: job %s: exception raised while executing (%s)\n%s"
+    args = ("w", "id", "shop.ship", "Traceback ...")
+    record = logging.LogRecord("rq.worker", logging.ERROR, __file__, 1, message, args, None)
+    try:
+        raise ConnectionRefusedError(111, "refused")  # noqa: TRY301
+    except ConnectionRefusedError:
+        shipped = vars(outgoing.copy_of(record, [logs.as_shipped]))
+    assert shipped["exception.type"] == "ConnectionRefusedError"
+    assert shipped[semconv.FAILURE_CATEGORY] == "connection"
+    assert record.exc_info is None
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("Work-horse terminated unexpectedly; waitpid returned 9 (signal 9); ", "killed"),
+        ("Job stopped by user, work-horse terminated.", "cancelled"),
+        ("Worker w: job id has exceeded maximum retry attempts (3)", None),
+    ],
+)
+def test_lines_about_jobs_that_did_not_end_by_themselves_have_a_category(
+    text: str, category: str | None
+) -> None:
+    """As the parent has it."""
+    message = "Moving job to FailedJobRegistry (%s)"
+    record = logging.LogRecord("rq.worker", logging.WARNING, __file__, 1, message, (text,), None)
+    assert vars(outgoing.copy_of(record, [logs.as_shipped])).get(semconv.FAILURE_CATEGORY) == category

@@ -125,7 +125,43 @@ def test_an_abandoned_job_is_lost_by_rqs_own_exception(again: Again | None, reco
     assert verdict.again == (None if again is None else Again(0.0, "nobody knows"))
 
 
-@pytest.mark.parametrize(("status", "outcome"), [("failed", Outcome.FAILURE), ("finished", Outcome.SUCCESS)])
-def test_where_the_work_horses_word_was_lost_the_stored_status_tells(status: str, outcome: Outcome) -> None:
+TRACEBACK = """Traceback (most recent call last):
+  File "shop.py", line 3, in pay
+    raise OrderError("none: of them")
+"""
+
+
+@pytest.mark.parametrize(
+    ("status", "traceback", "outcome", "error_type"),
+    [
+        ("finished", "", Outcome.SUCCESS, None),
+        ("failed", "", Outcome.FAILURE, "failure"),
+        ("failed", "Work-horse terminated unexpectedly; waitpid returned 9", Outcome.FAILURE, "failure"),
+        ("failed", f"{TRACEBACK}shop.OrderError: none: of them\n", Outcome.FAILURE, "shop.OrderError"),
+        ("failed", f"{TRACEBACK}KeyError\n", Outcome.FAILURE, "KeyError"),
+        (
+            "failed",
+            f"{TRACEBACK}rq.timeouts.JobTimeoutException: Task exceeded maximum timeout value (1 seconds)",
+            Outcome.TIMEOUT,
+            "rq.timeouts.JobTimeoutException",
+        ),
+        ("queued", "", Outcome.RETRY, None),
+        ("scheduled", "", Outcome.RETRY, None),
+        ("started", "", Outcome.RETRY, None),
+    ],
+)
+def test_where_the_work_horses_word_was_lost_what_is_stored_tells(
+    status: str, traceback: str, outcome: Outcome, error_type: str | None
+) -> None:
     """FINISHED stored before the work-horse died stays a success."""
-    assert verdicts.of_status(status).outcome is outcome
+    verdict = verdicts.of_status(status, traceback)
+    assert (verdict.outcome, verdict.error_type) == (outcome, error_type)
+    assert (verdict.is_final, verdict.again is None) == ((outcome is not Outcome.RETRY,) * 2)
+
+
+@pytest.mark.parametrize(("left", "final"), [(None, True), (0, True), (2, False)])
+def test_a_work_horse_that_left_as_if_all_was_well_is_lost(left: int | None, final: Any) -> None:
+    """RQ keeps the job as started: its maintenance tries again, if it may."""
+    silent = watch(0, job=SimpleNamespace(retries_left=left))
+    verdict = verdicts.of_silent_horse(silent)
+    assert (verdict.outcome, verdict.error_type, verdict.is_final) == (Outcome.LOST, "exit_code", final)
