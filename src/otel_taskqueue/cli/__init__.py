@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from otel_taskqueue.cli import demo, doctor, settings, spans
+from otel_taskqueue.cli import demo, doctor, failures, metrics, observe, settings, spans
 from otel_taskqueue.version import __version__
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     demo.add_arguments(commands.add_parser("demo", help="show one trace from enqueue to the last attempt"))
     doctor.add_arguments(commands.add_parser("doctor", help="what a worker started here would find"))
+    observe.add_arguments(commands.add_parser("observe", help="watch queues, workers and schedules"))
     settings.add_arguments(commands.add_parser("settings", help="every option with its value here"))
     spans.add_arguments(commands.add_parser("spans", help="every span and attribute that is emitted"))
+    metrics.add_arguments(commands.add_parser("metrics", help="every metric that is emitted"))
+    failures.add_arguments(commands.add_parser("failures", help="what kind of failure an exception is"))
     return parser

@@ -109,7 +109,7 @@ def sdk() -> Iterator[Finding]:
             "opentelemetry-instrument, or name the module that sets it up with --import",
         )
         return
-    from otel_taskqueue.core.sdk import providers  # noqa: PLC0415  (needs the SDK)
+    from otel_taskqueue.core.sdk import metric_readers, providers  # noqa: PLC0415  (needs the SDK)
 
     for signal, provider in (("spans", providers.tracer_provider()), ("logs", providers.logger_provider())):
         processors = providers.processors_of(provider) if provider is not None else None
@@ -117,6 +117,11 @@ def sdk() -> Iterator[Finding]:
             yield Finding("wrong" if signal == "spans" else "note", f"{signal} go nowhere: no processor")
         for processor in processors or ():
             yield from _processor(signal, processor)
+    readers = [reader for provider in providers.meter_providers() for reader in metric_readers.of(provider)]
+    if not readers:
+        yield Finding("note", "metrics go nowhere: no metric reader")
+    for reader in readers:
+        yield from _processor("metrics", reader)
 
 
 def _processor(signal: str, processor: Any) -> Iterator[Finding]:
@@ -166,6 +171,7 @@ def delivery() -> Iterator[Finding]:
             f"no relay ({reason}): each child exports by itself and flushes when it ends; "
             "a killed child loses what it had not exported",
         )
+        yield from _metrics(relays=False)
         return
     from otel_taskqueue.core.sdk import providers  # noqa: PLC0415  (needs the SDK)
 
@@ -173,7 +179,30 @@ def delivery() -> Iterator[Finding]:
     found = (providers.tracer_provider(), providers.logger_provider())
     for pipeline in providers.pipelines(provider for provider in found if provider is not None) or ():
         yield from _places(pipeline)
+    yield from _metrics(relays=True)
     yield _send_buffer()
+
+
+def _metrics(*, relays: bool) -> Iterator[Finding]:
+    if not _has_sdk():
+        return
+    from otel_taskqueue.core.sdk import metric_readers, providers  # noqa: PLC0415  (needs the SDK)
+
+    found = providers.meter_providers()
+    if any(metric_readers.consumer_of(provider) is None for provider in found):
+        yield Finding(
+            "wrong",
+            "metrics: this version of the SDK hides what is needed to mute its readers in children: "
+            "they export the parent's sums once more",
+        )
+    elif found and relays:
+        yield Finding(
+            "ok", "metrics: what children measure is recorded in the parent, observable instruments excepted"
+        )
+    elif found:
+        yield Finding(
+            "note", "metrics: what forked children measure is lost, they have no way to hand it over"
+        )
 
 
 def _places(pipeline: Pipeline) -> Iterator[Finding]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
 
 _GAP = "  "
 _SMALLEST_LAST = 30
@@ -52,3 +54,19 @@ def check(path: str, wanted: str, command: str) -> int:
         return 0
     print(f"{path} is stale: {command} --markdown > {path}", file=sys.stderr)
     return 1
+
+
+def add_page(parser: argparse.ArgumentParser, command: str, page: Callable[[], str]) -> None:
+    """A command that prints a page of the documentation, or checks the file that holds it."""
+    parser.add_argument(
+        "--markdown", action="store_true", help="the page of the documentation (as without it)"
+    )
+    parser.add_argument("--check", metavar="FILE", help="fail when FILE is not that page")
+    parser.set_defaults(run=functools.partial(_print_or_check, command, page))
+
+
+def _print_or_check(command: str, page: Callable[[], str], arguments: argparse.Namespace) -> int:
+    if arguments.check:
+        return check(arguments.check, page(), command)
+    print(page(), end="")
+    return 0

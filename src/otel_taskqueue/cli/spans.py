@@ -69,6 +69,20 @@ ATTRIBUTES = [
         _BOTH,
         "The exception's `module.qualname` (builtins bare), else the signal's name or `exit_code`.",
     ),
+    Name(
+        semconv.FAILURE_CATEGORY,
+        "string",
+        _PROCESS,
+        "What kind of failure it was: timeout, connection, resource, killed, dependency, data, code, "
+        "rate_limit, cancelled or unknown.",
+    ),
+    Name(semconv.TASK_CPU_TIME, "double (s)", _PROCESS, "Processor time that the attempt used."),
+    Name(
+        semconv.TASK_MEMORY_PEAK,
+        "int (By)",
+        _PROCESS,
+        "The largest resident memory of its process, up to the end of the attempt.",
+    ),
     Name(semconv.EXIT_CODE, "int", _PROCESS, "The exit code of a process that left during the attempt."),
     Name(semconv.EXIT_SIGNAL, "string", _PROCESS, "The signal that killed the process during the attempt."),
     Name(
@@ -90,6 +104,12 @@ EVENTS = [
     Name(semconv.TASK_ATTEMPT, "int", semconv.EVENT_RETRY, "The number of the attempt to come."),
     Name(semconv.RETRY_DELAY, "double (s)", semconv.EVENT_RETRY, "How long it waits."),
     Name(semconv.RETRY_REASON, "string", semconv.EVENT_RETRY, "The exception, or what was said."),
+    Name(
+        semconv.FAILURE_CATEGORY,
+        "string",
+        f"{semconv.EVENT_RETRY}, {semconv.EVENT_PROCESS_EXCEPTION}",
+        "What kind of failure it was, see failures.md.",
+    ),
     Name(
         semconv.EVENT_EXCEPTION, "event", _BOTH, "The exception that ended the attempt or the enqueue call."
     ),
@@ -158,19 +178,7 @@ OUTCOMES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    parser.add_argument(
-        "--markdown", action="store_true", help="the page of the documentation (as without it)"
-    )
-    parser.add_argument("--check", metavar="FILE", help="fail when FILE is not that page")
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Print the page, or check it."""
-    if arguments.check:
-        return document.check(arguments.check, markdown(), _COMMAND)
-    print(markdown(), end="")
-    return 0
+    document.add_page(parser, _COMMAND, markdown)
 
 
 def markdown() -> str:

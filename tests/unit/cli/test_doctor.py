@@ -59,6 +59,7 @@ def test_where_all_is_well_nothing_is_wrong() -> None:
     assert has(lines, "ok", f"rq {checks.installed('rq')} (from 1.16 on)")
     assert has(lines, "ok", "relay: children")
     assert has(lines, "ok", "spans: BatchSpanProcessor works in the parent, for all children")
+    assert has(lines, "ok", "metrics: what children measure is recorded in the parent")
 
 
 def test_a_collector_that_does_not_answer_is_a_note_without_its_password() -> None:
@@ -104,6 +105,7 @@ def test_without_the_relay_the_flush_is_named_with_the_reason() -> None:
     assert has(
         lines, "note", "no relay (switched off by OTEL_PYTHON_TASKQUEUE_RELAY): each child exports by itself"
     )
+    assert has(lines, "note", "metrics: what forked children measure is lost")
     assert has(lines, "ok", "OTEL_PYTHON_TASKQUEUE_RELAY=false (default: true)")
 
 

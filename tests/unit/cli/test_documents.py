@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from otel_taskqueue import semconv
-from otel_taskqueue.cli import document, main, spans
+from otel_taskqueue import meters, semconv
+from otel_taskqueue.cli import document, main, metrics, spans
 from otel_taskqueue.semconv import Outcome
 from otel_taskqueue.settings import OPTIONS, PREFIX
 
@@ -19,9 +19,10 @@ DOCS = Path(__file__).parents[3] / "docs"
 ELSEWHERE = {
     semconv.SCOPE,
     semconv.SCHEMA_URL,
-    semconv.TASK_CPU_TIME,
-    semconv.TASK_MEMORY_PEAK,
     semconv.TELEMETRY_SIGNAL,
+    semconv.QUEUE_STATE,
+    semconv.EXIT_REASON,
+    semconv.SCHEDULE_NAME,
 }
 
 
@@ -32,7 +33,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-@pytest.mark.parametrize("command", ["settings", "spans"])
+@pytest.mark.parametrize("command", ["settings", "spans", "metrics", "failures"])
 def test_the_page_in_docs_is_the_one_of_the_code(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever changes an option or an attribute renews its page."""
     status = main([command, "--check", str(DOCS / f"{command}.md")])
@@ -40,7 +41,7 @@ def test_the_page_in_docs_is_the_one_of_the_code(command: str, capsys: pytest.Ca
     assert (0, "") == (status, capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("command", ["settings", "spans"])
+@pytest.mark.parametrize("command", ["settings", "spans", "metrics", "failures"])
 def test_a_stale_page_is_told_with_the_command_that_renews_it(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,7 +54,7 @@ def test_a_stale_page_is_told_with_the_command_that_renews_it(
     assert f"otel-taskqueue {command} --markdown > {page}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["settings", "spans"])
+@pytest.mark.parametrize("command", ["settings", "spans", "metrics", "failures"])
 def test_a_page_that_is_not_there_is_stale(command: str, tmp_path: Path) -> None:
     """A forgotten page is no up-to-date page."""
     assert 1 == main([command, "--check", str(tmp_path / "no.md")])
@@ -113,6 +114,14 @@ def test_every_outcome_is_on_the_page() -> None:
     page = spans.markdown()
     assert "| `lost` | its process was killed, crashed or left; a cold shutdown | ERROR |" in page
     assert "| `success` | returned | UNSET |" in page
+
+
+def test_every_metric_is_on_the_page_once() -> None:
+    """A metric that nobody can look up is no metric."""
+    groups = (metrics.PRODUCER, metrics.ATTEMPTS, metrics.WORKER, metrics.OBSERVER, metrics.EVERYWHERE)
+    told = [metric.name for group in groups for metric in group]
+
+    assert sorted(told) == sorted(metric.name for metric in meters.TABLE)
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
