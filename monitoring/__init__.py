@@ -1,0 +1,1 @@
+"""What watches task queues: rules for Prometheus, routes for Alertmanager, dashboards for Grafana."""
