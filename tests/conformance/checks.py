@@ -48,6 +48,7 @@ def _expected(harness: Harness, scenario: Scenario, index: int) -> dict[str, Any
         "service": harness.worker_service,
         "status": attempt.status,
         "error.type": attempt.error_type_in(harness.room),
+        semconv.FAILURE_CATEGORY: attempt.kind_of_failure,
         "exceptions": attempt.recorded if _has_exception(harness, attempt) else 0,
         "retry": _expected_retry(harness, attempt),
         "exit": attempt.exit,
@@ -102,7 +103,12 @@ def _seen(
         "scope": span.scope,
         "service": span.service,
         "status": span.status,
-        "error.type": _error_type(span, scenario.attempts[index].error_type_in(harness.room)),
+        "error.type": _one_of(
+            scenario.attempts[index].error_type_in(harness.room), attributes.get(semconv.ERROR_TYPE)
+        ),
+        semconv.FAILURE_CATEGORY: _one_of(
+            scenario.attempts[index].kind_of_failure, attributes.get(semconv.FAILURE_CATEGORY)
+        ),
         "exceptions": len(span.named_events(semconv.EVENT_EXCEPTION)),
         "retry": _seen_retry(span),
         "exit": attributes.get(semconv.EXIT_SIGNAL, attributes.get(semconv.EXIT_CODE))
@@ -131,9 +137,8 @@ COMPARED = (
 )
 
 
-def _error_type(span: Span, expected: str | None) -> str | None:
-    """The span's ``error.type``; where one of several is right, the expectation when it matches."""
-    seen = span.attributes.get(semconv.ERROR_TYPE)
+def _one_of(expected: str | None, seen: str | None) -> str | None:
+    """What was seen; where one of several is right, the expectation when it matches."""
     return expected if expected and seen and re.fullmatch(expected, seen) else seen
 
 

@@ -7,7 +7,7 @@ the same for both, except for the name of the library's own exception.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 ORDER_ERROR = "support.apps.errors.OrderError"
@@ -16,6 +16,15 @@ TRANSIENT_ERROR = "support.apps.errors.TransientError"
 WORKER_LOST = "billiard.exceptions.WorkerLostError"
 SOFT_LIMIT = "billiard.exceptions.SoftTimeLimitExceeded"
 HARD_LIMIT = "billiard.exceptions.TimeLimitExceeded"
+#: Outcome -> category; of OrderError, ExpectedError and TransientError nothing is known.
+CATEGORIES = {
+    "failure": "unknown",
+    "retry": "unknown",
+    "timeout": "timeout",
+    "lost": "killed",
+    "unknown": "code",
+}
+NO_CATEGORY = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,7 @@ class Attempt:
         retried: seconds until the next attempt that the event names; None: no event.
         ran: whether the job's code ran (and can tell which process ran it).
         exit: the signal's name or the exit code of the process.
+        category: what kind of failure it was, where the outcome alone does not say it.
     """
 
     outcome: str
@@ -52,6 +62,16 @@ class Attempt:
     redelivered: bool = False
     ran: bool = True
     exit: str | int | None = None
+    category: str | None = None
+
+    @property
+    def kind_of_failure(self) -> str | None:
+        """``taskqueue.failure.category``: every attempt that failed has one, and no other."""
+        if self.category is not None:
+            return self.category or None
+        if self.outcome == "rejected":
+            return "data" if self.status == "ERROR" else None
+        return CATEGORIES.get(self.outcome)
 
     def error_type_in(self, room: str) -> str | None:
         """``error.type`` in one room."""
@@ -148,7 +168,7 @@ SCENARIOS = (
     Scenario(
         "retry by the return value",
         {"rq": Call("return_retry")},
-        (Attempt("retry", retried=0.0), Attempt("success", number=2)),
+        (Attempt("retry", retried=0.0, category=NO_CATEGORY), Attempt("success", number=2)),
         absent={"celery": "a retry is asked for by an exception"},
         since={"rq": (2, 1)},
     ),
@@ -269,7 +289,7 @@ SCENARIOS = (
     Scenario(
         "SystemExit (RQ: a failure)",
         {"rq": Call("system_exit")},
-        (failure("SystemExit"),),
+        (replace(failure("SystemExit"), category="killed"),),
         absent={"celery": "SystemExit ends the child"},
     ),
     Scenario(
@@ -307,6 +327,7 @@ SCENARIOS = (
                 "ModuleNotFoundError|AttributeError|ValueError",
                 ran=False,
                 recorded=1,
+                category="code|data",
             ),
         ),
         absent={"celery": "see unknown task"},

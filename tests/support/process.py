@@ -161,7 +161,7 @@ class RealProcess:
                     continue
             wait_for(
                 lambda gone=pids: not any(procfs.is_alive(pid) for pid in gone),
-                5.0,
+                20.0,
                 "killed processes are gone",
             )
         return tuple(left)

@@ -8,11 +8,12 @@ import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import pytest
 
 from support import procfs
+from support.certificates import Certificates
 from support.env import base_env, must_have_everything
 from support.process import RealProcess
 from support.wait import NotInTimeError, wait_for
@@ -21,6 +22,7 @@ from support.wait import NotInTimeError, wait_for
 # behind it runs as anybody.
 RABBIT_SCRIPTS = ("/usr/lib/rabbitmq/bin/rabbitmq-server",)
 START_ATTEMPTS = 3
+T = TypeVar("T")
 
 
 def free_port() -> int:
@@ -46,25 +48,43 @@ def _find(*names: str) -> str | None:
 
 
 class RedisServer:
-    """One redis-server with a password, without persistence."""
+    """One redis-server with a password, without persistence; with certificates it speaks TLS alone."""
 
-    def __init__(self, directory: Path) -> None:
-        binary = _find("redis-server") or missing("redis-server")
+    def __init__(self, directory: Path, *, tls: Certificates | None = None) -> None:
+        self._binary = _find("redis-server") or missing("redis-server")
+        self._directory = directory
+        self._tls = tls
         self.password = f"redis-{secrets.token_hex(8)}"
-        self.port, self.process = _start_on_free_port(
-            lambda port: RealProcess(
-                "redis-server",
-                [
-                    *[binary, "--port", str(port), "--bind", "127.0.0.1"],
-                    *["--requirepass", self.password, "--dir", str(directory)],
-                    *["--save", "", "--appendonly", "no"],
-                ],
-                env=base_env(),
-                log=directory / "redis.log",
-                cwd=directory,
-            ),
-            timeout=10.0,
+        self.port, self.process = _start_on_free_port(self._start, timeout=10.0)
+
+    def start_again(self) -> None:
+        """Start a server on the same port, after `stop`."""
+        self.process = self._start(self.port)
+        wait_for(
+            lambda: procfs.listens(self.process.pid, self.port), 10.0, "redis listens", self.process.tail
         )
+
+    def _start(self, port: int) -> RealProcess:
+        return RealProcess(
+            "redis-server",
+            [
+                *[self._binary, "--bind", "127.0.0.1", *self._ports(port)],
+                *["--requirepass", self.password, "--dir", str(self._directory)],
+                *["--save", "", "--appendonly", "no"],
+            ],
+            env=base_env(),
+            log=self._directory / "redis.log",
+            cwd=self._directory,
+        )
+
+    def _ports(self, port: int) -> list[str]:
+        if self._tls is None:
+            return ["--port", str(port)]
+        return [
+            *["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no"],
+            *["--tls-cert-file", str(self._tls.certificate), "--tls-key-file", str(self._tls.key)],
+            *["--tls-ca-cert-file", str(self._tls.authority)],
+        ]
 
     @property
     def host(self) -> str:
@@ -73,7 +93,8 @@ class RedisServer:
 
     def url(self, database: int = 0) -> str:
         """Its URL, password included."""
-        return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
+        scheme = "rediss" if self._tls is not None else "redis"
+        return f"{scheme}://:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def stop(self) -> None:
         """Stop this server and no other."""
@@ -83,12 +104,23 @@ class RedisServer:
 class RabbitServer:
     """One RabbitMQ node of its own: name, data, ports and port mapper belong to it alone."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        tls: Certificates | None = None,
+        management: bool = False,
+        metrics: bool = False,
+    ) -> None:
         binary = _find(*RABBIT_SCRIPTS, "rabbitmq-server") or missing("rabbitmq-server")
         epmd = _find("epmd") or missing("epmd (Erlang)")
         self.user = "jobs"
         self.password = f"rabbit-{secrets.token_hex(8)}"
         self._directory = directory
+        self._tls = tls
+        self.management_port = free_port() if management else 0
+        #: Where its prometheus plugin listens, when it was asked for.
+        self.metrics_port = free_port() if metrics else 0
         self._epmd_port, self._epmd = _start_on_free_port(
             lambda port: RealProcess(
                 "epmd",
@@ -100,7 +132,7 @@ class RabbitServer:
         )
         try:
             self.port, self.process = _start_on_free_port(
-                lambda port: self._start_node(binary, port), timeout=60.0
+                lambda port: self._start_node(binary, port), timeout=120.0
             )
         except BaseException:
             self._epmd.kill()
@@ -113,7 +145,13 @@ class RabbitServer:
 
     def url(self) -> str:
         """Its URL, password included."""
-        return f"amqp://{self.user}:{self.password}@127.0.0.1:{self.port}//"
+        scheme = "amqps" if self._tls is not None else "amqp"
+        return f"{scheme}://{self.user}:{self.password}@127.0.0.1:{self.port}//"
+
+    @property
+    def management_url(self) -> str:
+        """Where the management API listens, when it was asked for."""
+        return f"http://127.0.0.1:{self.management_port}"
 
     def stop(self) -> None:
         """Stop this node and its port mapper; the data is thrown away, so no farewell."""
@@ -125,9 +163,11 @@ class RabbitServer:
         home.mkdir()
         (home / "rabbitmq.conf").write_text(
             f"default_user = {self.user}\ndefault_pass = {self.password}\n"
-            f"listeners.tcp.default = 127.0.0.1:{port}\nlog.console = true\nlog.file = false\n"
+            f"{self._listeners(port)}log.console = true\nlog.file = false\n"
         )
-        (home / "enabled_plugins").write_text("[].\n")
+        chosen = {"rabbitmq_management": self.management_port, "rabbitmq_prometheus": self.metrics_port}
+        plugins = ",".join(name for name, port in chosen.items() if port)
+        (home / "enabled_plugins").write_text(f"[{plugins}].\n")
         settings = {
             "NODENAME": f"taskqueue-{os.getpid()}-{port}@localhost",
             "DIST_PORT": str(free_port()),
@@ -156,30 +196,61 @@ class RabbitServer:
             cwd=home,
         )
 
+    def _listeners(self, port: int) -> str:
+        lines = f"listeners.tcp.default = 127.0.0.1:{port}\n"
+        if self._tls is not None:
+            lines = (
+                f"listeners.tcp = none\nlisteners.ssl.default = 127.0.0.1:{port}\n"
+                f"ssl_options.cacertfile = {self._tls.authority}\n"
+                f"ssl_options.certfile = {self._tls.certificate}\nssl_options.keyfile = {self._tls.key}\n"
+                "ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n"
+            )
+        if self.management_port:
+            lines += f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.management_port}\n"
+        if self.metrics_port:
+            lines += f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {self.metrics_port}\n"
+        return lines
+
 
 def _start_on_free_port(start: Callable[[int], RealProcess], timeout: float) -> tuple[int, RealProcess]:
-    """Start a server on a free port; somebody may take the port first, so try again.
+    """The port counts as served only when the very process that we started listens on it."""
 
-    The port counts as served only when the very process that we started listens on it.
+    def attempt() -> tuple[RealProcess, int]:
+        port = free_port()
+        return start(port), port
+
+    process, port = started(attempt, lambda process, port: procfs.listens(process.pid, port), timeout)
+    return port, process
+
+
+def started(
+    start: Callable[[], tuple[RealProcess, T]], is_ready: Callable[[RealProcess, T], bool], timeout: float
+) -> tuple[RealProcess, T]:
+    """Start a server on free ports; somebody may take one first, so try again.
+
+    Args:
+        start: starts the process; its second answer is what ``is_ready`` needs to know.
+        is_ready: asked until it is, or the process has ended.
+        timeout: seconds for each attempt.
+
+    Raises:
+        NotInTimeError: it did not start, with its output.
     """
     output = ""
     for _ in range(START_ATTEMPTS):
-        port = free_port()
-        process = start(port)
+        process, about = start()
         try:
             wait_for(
-                lambda port=port, process=process: (
-                    procfs.listens(process.pid, port) or not process.is_running()
-                ),
+                lambda process=process, about=about: is_ready(process, about) or not process.is_running(),
                 timeout,
-                f"{process.name} listens on {port}",
+                f"{process.name} is ready",
                 process.tail,
             )
         except BaseException:
             process.kill()
             raise
         if process.is_running():
-            return port, process
+            return process, about
         output = process.tail()
         process.kill()
     message = f"no server after {START_ATTEMPTS} attempts\n{output}"

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from support.otlp.model import Attributes, Event, Link, LogLine, MetricPoint, Resource, Span
+from support.otlp.model import Attributes, Event, Exemplar, Link, LogLine, MetricPoint, Resource, Span
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 STATUSES = ("UNSET", "OK", "ERROR")
@@ -102,7 +102,17 @@ def _points(metric: Any, resource: Resource, scope: str) -> Iterator[MetricPoint
             monotonic=getattr(data, "is_monotonic", False),
             resource=resource,
             scope=scope,
+            exemplars=tuple(map(_exemplar, getattr(point, "exemplars", ()))),
         )
+
+
+def _exemplar(exemplar: Any) -> Exemplar:
+    return Exemplar(
+        value=getattr(exemplar, exemplar.WhichOneof("value")),
+        time=exemplar.time_unix_nano,
+        trace_id=exemplar.trace_id.hex(),
+        span_id=exemplar.span_id.hex(),
+    )
 
 
 def _attributes(pairs: Iterable[Any]) -> Attributes:

@@ -91,6 +91,16 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One measurement and the span in which it was made, ids as lower-case hex."""
+
+    value: float
+    time: int
+    trace_id: str
+    span_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class MetricPoint:
     """One data point; ``value`` of a sum or gauge, ``count``/``sum``/``buckets`` of a histogram."""
 
@@ -109,6 +119,7 @@ class MetricPoint:
     monotonic: bool
     resource: Resource
     scope: str
+    exemplars: tuple[Exemplar, ...] = ()
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""The real programs behind the worker: one module for each."""
