@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_taskqueue import semconv
+from otel_taskqueue import meters, semconv
 from support.delivery import StartDelivery
 from support.otlp.tree import assert_no_dangling_parents
 
@@ -12,8 +12,8 @@ FLOOD = 4000
 
 
 def test_a_flood_of_inner_spans_loses_no_process_span(start_delivery: StartDelivery) -> None:
-    """Eight children at once: each process span arrives, each missing inner span is counted."""
-    worker = start_delivery(concurrency=CHILDREN)
+    """Eight children at once: each process span arrives, each missing inner span is counted and told."""
+    worker = start_delivery(concurrency=CHILDREN, env={"OTEL_METRICS_EXPORTER": "otlp"})
     ids = worker.publish_many("steps", JOBS, FLOOD)
     worker.wait_until_done(ids)
     output = worker.stop_and_read()
@@ -22,6 +22,12 @@ def test_a_flood_of_inner_spans_loses_no_process_span(start_delivery: StartDeliv
     dropped = worker.dropped(output).get("traces", 0)
     assert dropped > 0, "this was no flood"
     assert arrived + dropped == JOBS * FLOOD
+    points = [
+        point.value
+        for point in worker.receiver.metrics()
+        if point.name == meters.DROPPED.name and point.attributes[semconv.TELEMETRY_SIGNAL] == "traces"
+    ]
+    assert points[-1] == dropped
     outcomes = {worker.process_spans(job)[0].attributes[semconv.TASK_OUTCOME] for job in ids}
     assert outcomes == {"success"}
 
