@@ -6,7 +6,7 @@ DEMO := .venv-demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types docs lock matrix lowest clean services
+.PHONY: help demo test backends bench lint format types docs lock matrix lowest clean services
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,12 +18,22 @@ demo: $(DEMO)/installed ## See one trace of an order flow through Celery and RQ,
 test: $(DEV)/installed services ## Run all tests, on real servers and worker processes
 	@scripts/test $(ARGS)
 
+backends: $(DEV)/installed ## Find or build the real collector, Jaeger, Prometheus ... that tests and examples use
+	@$(DEV)/bin/python -m backends $(ARGS)
+
+bench: $(DEV)/installed ## Measure what it costs, write benchmarks.md here; needs redis-server, valgrind
+	@scripts/services redis-server valgrind
+	PYTHONPATH=src:tests:. $(DEV)/bin/python -m benchmarks --output benchmarks.md $(ARGS)
+
 lint: $(DEV)/installed ## Check style, import contracts and the generated documentation
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/lint-imports --no-logo
 	$(DEV)/bin/otel-taskqueue settings --check docs/settings.md
 	$(DEV)/bin/otel-taskqueue spans --check docs/spans.md
+	$(DEV)/bin/otel-taskqueue metrics --check docs/metrics.md
+	$(DEV)/bin/otel-taskqueue failures --check docs/failures.md
+	$(DEV)/bin/python -m monitoring.grafana --check
 
 format: $(DEV)/installed ## Format the code
 	$(DEV)/bin/ruff format .
@@ -31,9 +41,12 @@ format: $(DEV)/installed ## Format the code
 types: $(DEV)/installed ## Check the types (strict)
 	$(DEV)/bin/pyright --pythonpath $(DEV)/bin/python
 
-docs: $(DEV)/installed ## Generate the documentation which comes from the code
+docs: $(DEV)/installed ## Generate the documentation and the dashboards which come from the code
 	$(DEV)/bin/otel-taskqueue settings --markdown >docs/settings.md
 	$(DEV)/bin/otel-taskqueue spans --markdown >docs/spans.md
+	$(DEV)/bin/otel-taskqueue metrics --markdown >docs/metrics.md
+	$(DEV)/bin/otel-taskqueue failures --markdown >docs/failures.md
+	$(DEV)/bin/python -m monitoring.grafana
 
 lock: $(DEV)/installed ## Resolve the dependencies anew; ARGS=--upgrade takes newer ones
 	scripts/lock $(ARGS)
