@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,15 +136,26 @@ def test_a_work_horse_outlives_its_parent_quietly(start_rq: StartRQ) -> None:
 
 
 def test_a_hanging_collector_delays_neither_jobs_nor_stop(start_rq: StartRQ) -> None:
-    """Beside a worker without telemetry, in the same run."""
+    """Beside workers without telemetry, in the same run.
+
+    The shortest stop of three: RQ itself waits a second for its pubsub thread, now and then.
+    """
     with Receiver() as receiver:
         receiver.behave(Behaviour.HANGING)
-        bare, ours = start_rq(instrumented=False), start_rq(to=receiver)
-        ends = []
-        for worker in (bare, ours):
-            steps(worker, 4)
-            ends.append(worker.stop_worker())
-        without, with_us = ends
-        print(f"bare {without.seconds:.2f} s, ours {with_us.seconds:.2f} s")
-        assert not with_us.killed
-        assert with_us.seconds <= without.seconds + ALLOWED + NOISE, ends
+        without, with_us = [], []
+        for _ in range(3):
+            without.append(seconds_to_stop(start_rq(instrumented=False)))
+            with_us.append(seconds_to_stop(start_rq(to=receiver)))
+        print("bare", [f"{end:.2f} s" for end in without], "ours", [f"{end:.2f} s" for end in with_us])
+        assert min(with_us) <= min(without) + ALLOWED + NOISE, (without, with_us)
+
+
+def seconds_to_stop(worker: RQHarness) -> float:
+    """After some jobs, from when its scheduler, which sleeps up to a second, heeds the stop."""
+    steps(worker, 4)
+    assert worker.worker is not None
+    worker.worker.send_signal(signal.SIGTERM)
+    worker.worker.wait_for_line("Scheduler stopping")
+    heeded = time.monotonic()
+    assert worker.worker.wait(20) == 0, worker.worker.tail()
+    return time.monotonic() - heeded

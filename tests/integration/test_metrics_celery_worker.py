@@ -145,7 +145,7 @@ def test_slots_follow_the_pool(start: StartTruth) -> None:
 
 
 # --- children -----------------------------------------------------------------------------------------
-@pytest.mark.parametrize("children", [200, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("children", [60, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.timeout(300)
 def test_many_children_are_one_worker(start: StartTruth, children: int) -> None:
     """A child for each task: one series set, each attempt and each child counted once."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: The longest time (s) that the end of a process waits for its telemetry.
 LIMIT: Final = 5.0
 #: Of ``flush_timeout``; the rest of it is what the interpreter takes to take the SDK apart.
-_SHARE: Final = 0.7
+_SHARE: Final = 0.6
 _STEP: Final = 0.02
 _STOPPED: Final = Verdict(Outcome.LOST, description="the worker stopped")
 _taken: list[Any] = []
