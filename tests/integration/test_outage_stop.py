@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import pytest
 
@@ -16,6 +17,12 @@ from support.otlp import Behaviour, Receiver
 LONG_DELAY = 60.0
 #: What the promise allows (one second), and what a shared machine may add to a stop.
 ALLOWED, NOISE = 1.0, 0.4
+#: When a worker ends is a matter of chance, by a second: Celery's loop and billiard's supervisor sleep.
+#: The shortest of its stops counts, and while that is too long there is one more round, up to these.
+MOST_STOPS = 4
+#: The collector, and after how many seconds spans are sent.
+CASES = (("dead", 0.1), ("hanging", 0.1), ("hanging", LONG_DELAY))
+Case = TypeVar("Case")
 JOBS = 20
 BURST = 200
 ENOUGH = 0.95
@@ -50,19 +57,32 @@ def with_jobs(worker: DeliveryHarness) -> DeliveryHarness:
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_a_worker_stops_at_most_a_second_later(start_delivery: StartDelivery, protocol: str) -> None:
-    """Beside a worker without any telemetry, in the same run; in the midst of an export or before it."""
-    bare = start_delivery(instrumented=False)
-    without = with_jobs(bare).stop_worker()  # right after its jobs, as the others: Celery itself differs
-    seen = {}
-    for name, delay in (("dead", 0.1), ("hanging", 0.1), ("hanging", LONG_DELAY)):
-        with SICK[name](protocol) as receiver:
-            worker = start_delivery(to=receiver, batch_delay=delay, client_of=bare)
-            seen[name, delay] = with_jobs(worker).stop_worker()
-            worker.check_quiet()
-    print(f"bare {without.seconds:.2f} s", {case: f"{end.seconds:.2f}" for case, end in seen.items()})
-    assert not any(stopped.killed for stopped in seen.values())
-    latest = without.seconds + ALLOWED + NOISE
-    assert all(stopped.seconds <= latest for stopped in seen.values()), (without, seen)
+    """Beside workers without any telemetry, in the same run; in the midst of an export or before it."""
+    client = start_delivery(instrumented=False)
+    without: list[float] = []
+    seen: dict[tuple[str, float], list[float]] = {case: [] for case in CASES}
+    while len(without) < MOST_STOPS and (not without or late(without, seen)):
+        without.append(seconds_to_stop(start_delivery(instrumented=False, client_of=client)))
+        for (name, delay), stops in seen.items():
+            with SICK[name](protocol) as receiver:
+                worker = start_delivery(to=receiver, batch_delay=delay, client_of=client)
+                stops.append(seconds_to_stop(worker))
+                worker.check_quiet()
+    print("bare", without, seen)
+    assert not late(without, seen), (without, seen)
+
+
+def seconds_to_stop(worker: DeliveryHarness) -> float:
+    """Right after its jobs: Celery itself ends later when it has been idle."""
+    stopped = with_jobs(worker).stop_worker()
+    assert not stopped.killed, worker.explain()
+    return round(stopped.seconds, 2)
+
+
+def late(without: Sequence[float], seen: Mapping[Case, Sequence[float]]) -> list[Case]:
+    """The cases whose shortest run took more than a second longer than the shortest without us."""
+    latest = min(without) + ALLOWED + NOISE
+    return [case for case, seconds in seen.items() if min(seconds) > latest]
 
 
 def exit_seconds(worker: DeliveryHarness, env: dict[str, str], *, instrumented: bool) -> float:
@@ -79,21 +99,23 @@ def exit_seconds(worker: DeliveryHarness, env: dict[str, str], *, instrumented: 
     assert not stopped.killed
     assert stopped.returncode == 0, client.process.tail()
     assert "Traceback" not in client.process.output(), client.process.output()
-    return stopped.seconds
+    return round(stopped.seconds, 2)
 
 
 def test_a_client_ends_at_most_a_second_later(start_delivery: StartDelivery) -> None:
     """Whatever the protocol and the collector, beside a client without telemetry."""
     worker = start_delivery(instrumented=False)
-    without = exit_seconds(worker, {}, instrumented=False)
-    seen = {}
-    for protocol in ("http/protobuf", "grpc"):
-        for name, collector in SICK.items():
-            with collector(protocol) as receiver:
-                seen[protocol, name] = exit_seconds(worker, receiver.env(), instrumented=True)
-    print(f"bare {without:.2f} s", {case: f"{seconds:.2f}" for case, seconds in seen.items()})
-    late = {case: seconds for case, seconds in seen.items() if seconds > without + ALLOWED + NOISE}
-    assert not late, (without, seen)
+    without: list[float] = []
+    seen: dict[tuple[str, str], list[float]] = {
+        (protocol, name): [] for protocol in ("http/protobuf", "grpc") for name in SICK
+    }
+    while len(without) < MOST_STOPS and (not without or late(without, seen)):
+        without.append(exit_seconds(worker, {}, instrumented=False))
+        for (protocol, name), ends in seen.items():
+            with SICK[name](protocol) as receiver:
+                ends.append(exit_seconds(worker, receiver.env(), instrumented=True))
+    print("bare", without, seen)
+    assert not late(without, seen), (without, seen)
 
 
 def burst_seconds(worker: DeliveryHarness) -> float:

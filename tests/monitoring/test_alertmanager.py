@@ -150,14 +150,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             yield Stack(manager, webhook, mail)
 
 
-def alert(name: str, severity: str, *, ended: bool = False, **labels: str) -> dict[str, Any]:
-    """An alert as Prometheus sends it; it is about failures."""
+def alert(
+    name: str, severity: str, *, minutes: float = 10, ended: bool = False, **labels: str
+) -> dict[str, Any]:
+    """An alert as Prometheus sends it, begun some minutes ago; it is about failures."""
     now = datetime.now(timezone.utc)
     notes = {"category": "data", "last_error": "shop.errors.OrderError", "runbook_url": RUNBOOK}
     return {
         "labels": {"alertname": name, "severity": severity, **labels},
         "annotations": {"summary": f"summary of {name} <b>", "description": "12 % of 340 runs", **notes},
-        "startsAt": (now - timedelta(minutes=10)).isoformat(),
+        "startsAt": (now - timedelta(minutes=minutes)).isoformat(),
         "endsAt": (now + timedelta(seconds=-1 if ended else 600)).isoformat(),
         "generatorURL": "http://prometheus.example.org/graph?g0.expr=1&g0.tab=1",
     }
@@ -225,11 +227,13 @@ def test_the_chat_is_told_when_it_is_over(stack: Stack) -> None:
 
 
 def test_one_message_for_one_trouble_of_many_workers(stack: Stack) -> None:
-    """Two lost workers of one service are one message."""
+    """Two workers of one service that are lost now are one message.
+
+    Alertmanager waits for others of a group only when the first one is younger than the wait.
+    """
     workers = ("w1@flock", "w2@flock")
-    stack.manager.post(
-        *(alert("WorkerLost", "critical", job="flock", taskqueue_worker_name=worker) for worker in workers)
-    )
+    names = ({"job": "flock", "taskqueue_worker_name": worker} for worker in workers)
+    stack.manager.post(*(alert("WorkerLost", "critical", minutes=0, **labels) for labels in names))
     text = stack.chat(workers[0])
     assert workers[1] in text
 
