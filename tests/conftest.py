@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,13 @@ from support.servers import RabbitServer, RedisServer
 def pytest_configure() -> None:
     """Started by nohup, we would hand an ignored SIGHUP on to every process under test."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """A test that passed only when run again is no secret: what it said at first is printed too."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"did not pass at first: {report.nodeid}", yellow=True)
+        terminalreporter.line(report.longreprtext)
 
 
 @pytest.fixture(scope="session")
