@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,21 @@ def test_half_a_line_of_a_dead_process_does_not_tear_the_next(tmp_path: Path) ->
     file.write(b'{"message": "after"}\n')
 
     assert ['{"message": "ha', '{"message": "next"}', '{"message": "after"}'] == lines(path)[1:]
+
+
+def test_a_line_that_is_just_being_written_is_not_taken_for_half_a_line(tmp_path: Path) -> None:
+    """The kernel shows a long line of another process page by page."""
+    path = tmp_path / "w-0.jsonl"
+    path.write_bytes(b'{"message": "long ')
+    file = AppendedFile(str(path), 1000, 1)
+    with path.open("ab", buffering=0) as other:
+        timer = threading.Timer(0.015, other.write, [b'enough"}\n'])
+        timer.start()
+        file.write(b'{"message": "next"}\n')
+        timer.join()
+    file.close()
+
+    assert ['{"message": "long enough"}', '{"message": "next"}'] == lines(path)
 
 
 def test_a_write_that_was_cut_short_does_not_tear_the_next(

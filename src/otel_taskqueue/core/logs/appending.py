@@ -18,6 +18,9 @@ _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _MODE: Final = 0o666  # the process's umask says who may read
 #: After a rotation that failed the file grows on for this time (s).
 _PATIENCE: Final = 60.0
+#: A file that ends in half a line is looked at so often, so far apart (s), before that is taken for its end.
+_LOOKS: Final = 5
+_BETWEEN: Final = 0.01
 
 
 class AppendedFile:
@@ -71,7 +74,7 @@ class AppendedFile:
         found = os.fstat(descriptor)
         self._descriptor, self._owner = descriptor, os.getpid()
         self._identity = (found.st_dev, found.st_ino)
-        self._torn = found.st_size > 0 and os.pread(descriptor, 1, found.st_size - 1) != b"\n"
+        self._torn = _is_torn(descriptor)
 
     def close(self) -> None:
         """Close the file; the next line opens it again."""
@@ -135,3 +138,17 @@ class AppendedFile:
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self.path}.{number}").replace(f"{self.path}.{number + 1}")
         self._name.replace(f"{self.path}.1")
+
+
+def _is_torn(descriptor: int) -> bool:
+    """Whether whoever wrote last has left half a line.
+
+    Another process may be in the middle of it: a line that crosses a page is seen to grow.
+    """
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(_BETWEEN)
+        size = os.fstat(descriptor).st_size
+        if not size or os.pread(descriptor, 1, size - 1) == b"\n":
+            return False
+    return True
