@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from support.measuring import NEVER, OFTEN, ROOMS, Measuring
+from otel_taskqueue import meters, semconv
+from support.measuring import ALONE, NEVER, OFTEN, ROOMS, Measuring
 from support.otlp import Behaviour, Receiver
 from support.otlp.series import INSTANCE, Series
 from support.servers import RedisServer
@@ -125,6 +126,19 @@ def test_nothing_inherited_is_exported(worker: Measuring) -> None:
     assert series.value("shop.inherited") == 5
     assert len(series.instances) == 1
     assert (series.value("shop.orders", kind="slow") or 0) > 8
+
+
+@pytest.mark.parametrize("room", list(ROOMS))
+def test_an_sdk_for_metrics_alone_is_enough(start: Start, room: str) -> None:
+    """Without a tracer provider: what children measure arrives, and their attempts are counted."""
+    measuring = start(room, app=ALONE[room], instrumented=False)
+    measuring.run("record", count=6)
+    measuring.run("record_and_die", end="failure")
+    series = measuring.stopped()
+    assert series.value("shop.orders", kind="cash") == 6
+    assert series.by(meters.RUNS.name, semconv.TASK_OUTCOME) == {"success": 6, "lost": 1}
+    assert series.count(meters.CPU_TIME.name) >= 6
+    assert all(span.kind != "CONSUMER" for span in measuring.harness.receiver.spans())
 
 
 def test_without_a_relay_children_are_silent(start: Start) -> None:

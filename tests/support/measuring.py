@@ -16,6 +16,8 @@ from support.servers import RedisServer
 from support.wait import wait_for
 
 CELERY, RQ = "support.apps.measures_app", "support.apps.measures_rq"
+#: The same with an SDK that has no traces and no logs.
+ALONE = {"celery": "support.apps.measures_alone_app", "rq": "support.apps.measures_alone_rq"}
 #: Nothing is exported by the clock within a test, or all the time.
 NEVER, OFTEN = {"OTEL_METRIC_EXPORT_INTERVAL": "60000"}, {"OTEL_METRIC_EXPORT_INTERVAL": "200"}
 FINAL = {"success": "finished", "failure": "failed"}
@@ -26,7 +28,7 @@ class MeasuringRQ(RQHarness):
 
     def worker_command(self) -> Sequence[str]:
         """Its class is imported by the parent, and measures there."""
-        kind = ["--url", self.broker.url, "--worker-class", f"{RQ}.MeasuringWorker"]
+        kind = ["--url", self.broker.url, "--worker-class", f"{self.options.app or RQ}.MeasuringWorker"]
         if self.pool == "worker-pool":
             return [script("rq"), "worker-pool", *kind, "-n", "2", self.queue]
         return [script("rq"), "worker", *kind, "--name", self.worker_name, "--with-scheduler", self.queue]

@@ -70,12 +70,12 @@ def why_not(telemetry: Telemetry) -> str | None:
 
 
 def reports(telemetry: Telemetry) -> bool:
-    """Whether this process has an SDK that can report on an attempt."""
+    """Whether this process has an SDK that can report on an attempt, by whatever signal."""
     try:
         from otel_taskqueue.core.sdk import providers  # noqa: PLC0415  needs the SDK
     except ImportError:
         return False
-    return providers.tracer_provider(telemetry.tracer_provider) is not None
+    return bool(providers.of(telemetry))
 
 
 def prepare(telemetry: Telemetry) -> bool:
