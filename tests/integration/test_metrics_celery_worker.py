@@ -146,12 +146,12 @@ def test_slots_follow_the_pool(start: StartTruth) -> None:
 
 # --- children -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("children", [60, pytest.param(1000, marks=pytest.mark.slow)])
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_many_children_are_one_worker(start: StartTruth, children: int) -> None:
     """A child for each task: one series set, each attempt and each child counted once."""
     worker = start(concurrency=16, arguments=("--max-tasks-per-child", "1"))
     worker.enqueue("succeed", children)
-    worker.wait_for_runs(children, 250)
+    worker.wait_for_runs(children, 800)
     worker.stop_worker()
     series = worker.series
     assert len(series.instances) == 1
