@@ -218,7 +218,7 @@ DROPPED: Final = Metric(
     "taskqueue.telemetry.dropped",
     "counter",
     "{item}",
-    "Spans and log records that were dropped, by signal.",
+    "Spans, log records and measurements that were dropped, by signal.",
     attributes=(semconv.TELEMETRY_SIGNAL,),
 )
 

@@ -66,6 +66,8 @@ Names follow OpenTelemetry's messaging conventions v1.44; what has no convention
 All instruments have the instrumentation scope `{semconv.SCOPE}`. No point has an id, a pid or a host as
 attribute. A metric holds at most {metrics.MOST_QUEUES} queues, {metrics.MOST_TASKS} tasks and \
 {metrics.MOST_ERRORS} values of `{semconv.ERROR_TYPE}` per process; the rest is `_OTHER`.
+Names in messages that never became a job (not known to the worker, not to be decoded) take no place from
+a task: of those there are at most {metrics.MOST_STRANGERS}.
 
 Everything about attempts is recorded in the worker's long-lived parent, once for each attempt: also for those
 which were killed, revoked or expired. So a worker has one set of series, however many children or

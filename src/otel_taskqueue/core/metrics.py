@@ -35,6 +35,9 @@ _NO_SPAN: Final = trace.set_span_in_context(trace.INVALID_SPAN, Context())
 MOST_QUEUES: Final = 64
 MOST_TASKS: Final = 256
 MOST_ERRORS: Final = 64
+#: Names in messages that never became a job: anybody can make them up, and none may take a task's place.
+MOST_STRANGERS: Final = 32
+_NO_JOB: Final = frozenset({semconv.Outcome.UNKNOWN.value, semconv.Outcome.REJECTED.value})
 
 
 class Kind(NamedTuple):
@@ -62,6 +65,7 @@ class Metrics:
         meter = metrics.get_meter(semconv.SCOPE, __version__, provider, semconv.SCHEMA_URL)
         self.meter = meter
         self._queues, self._tasks, self._errors = Bound(MOST_QUEUES), Bound(MOST_TASKS), Bound(MOST_ERRORS)
+        self._strangers = Bound(MOST_STRANGERS)
         self._kind = functools.lru_cache(4096)(self._bounded_kind)
         self._shared = functools.lru_cache(4096)(_shared)
         self._seen: set[Kind] = set()
@@ -99,8 +103,9 @@ class Metrics:
 
     def ended(self, result: Result, usage: Usage | None = None) -> None:
         """An attempt has ended; ``usage`` is what the parent has measured of its process."""
-        kind = self._kind(result.system, result.library, result.queue, result.task)
         outcome, error_type = result.outcome or "", result.error_type
+        strange = not result.start and outcome in _NO_JOB
+        kind = self._kind(result.system, result.library, result.queue, result.task, strange)
         if error_type is not None:
             error_type = self._errors(error_type)
         self._consumed.add(kind)
@@ -142,8 +147,16 @@ class Metrics:
         if used.growth is not None:
             self._growth.record(used.growth, shared, context)
 
-    def _bounded_kind(self, system: str, library: str, queue: str, task: str) -> Kind:
-        return Kind(system, library, self._queues(queue), self._tasks(task))
+    def _bounded_kind(
+        self,
+        system: str,
+        library: str,
+        queue: str,
+        task: str,
+        strange: bool = False,  # noqa: FBT001, FBT002
+    ) -> Kind:
+        bound = self._strangers if strange else self._tasks
+        return Kind(system, library, self._queues(queue), bound(task))
 
     def _observe_active(self, _options: CallbackOptions) -> Iterable[Observation]:
         running = self._running()

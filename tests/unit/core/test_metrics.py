@@ -14,7 +14,7 @@ from otel_taskqueue import meters, semconv
 from otel_taskqueue.core import attempts, telemetry
 from otel_taskqueue.core.job import Broker, JobView
 from otel_taskqueue.core.message import Incoming
-from otel_taskqueue.core.metrics import MOST_ERRORS, MOST_QUEUES, MOST_TASKS, Metrics
+from otel_taskqueue.core.metrics import MOST_ERRORS, MOST_QUEUES, MOST_STRANGERS, MOST_TASKS, Metrics
 from otel_taskqueue.core.result import Result, Usage
 from support.points import Metered
 
@@ -154,6 +154,17 @@ def test_attributes_are_bounded(metered: Metered, found: Metrics, field: str, ke
     assert values == {**{f"n{number}": 1 for number in range(most)}, "_OTHER": 5}
     (points, tooks) = (metered.points(metric) for metric in (meters.RUNS, meters.PROCESS_DURATION))
     assert len(points) == len(tooks) == most + 1
+
+
+@pytest.mark.parametrize("outcome", ["unknown", "rejected"])
+def test_made_up_names_take_no_place_from_a_task(metered: Metered, found: Metrics, outcome: str) -> None:
+    """Messages that never became a job: anybody can send any number of them."""
+    for number in range(MOST_TASKS + 1):
+        found.ended(DONE._replace(outcome=outcome, start=0, task=f"n{number}"))
+    found.ended(DONE)
+    values = {attributes[semconv.TASK_NAME]: value for attributes, value in metered.values(meters.RUNS)}
+    assert (values["shop.pay"], values["_OTHER"]) == (1, MOST_TASKS + 1 - MOST_STRANGERS)
+    assert len(values) == MOST_STRANGERS + 2
 
 
 def test_a_message_that_was_sent_is_counted_with_its_error(metered: Metered, found: Metrics) -> None:
