@@ -12,9 +12,10 @@ import difflib
 import functools
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 from otel_taskqueue.kinds import (
     BYTES,
@@ -35,7 +36,7 @@ from otel_taskqueue.semconv import Category
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Iterable
 
 PREFIX = "OTEL_PYTHON_TASKQUEUE_"
 _LANE = "OTEL_TASKQUEUE_RESULT_LANE"
@@ -156,9 +157,7 @@ class Settings:
         default=10 * 2**20,
     )
     log_backups: int = _option(
-        COUNT,
-        "Rotated files of the JSON lines channel that are kept, per slot.",
-        default=5,
+        COUNT, "Rotated files of the JSON lines channel that are kept, per slot.", default=5
     )
     log_level_file: str = _option(
         PATH,
@@ -174,13 +173,17 @@ class Settings:
     _sources: Mapping[str, Source] = field(default_factory=dict[str, Source], repr=False, compare=False)
 
     @classmethod
-    def load(cls, **keywords: object) -> Settings:
-        """Read the environment; a keyword (not None) wins over it. Never raises."""
-        _warn_unknown(keywords)
+    def load(cls, base: object = None, /, **keywords: object) -> Settings:
+        """Read the environment; ``base`` (`Settings`, or a mapping) wins over it, a keyword over both."""
+        given = {name: value for name, value in keywords.items() if value is not None}
+        found = {**_values_of(base), **given}
+        _warn_unknown(found)
         values: dict[str, object] = {}
         sources: dict[str, Source] = {}
-        for option in OPTIONS.values():
-            values[option.name], sources[option.name] = _read(option, keywords.get(option.name))
+        for name, option in OPTIONS.items():
+            values[name], sources[name] = _read(option, found.get(name))
+            if isinstance(base, Settings) and name not in given and values[name] == getattr(base, name):
+                sources[name] = base.source_of(name)
         return cls(**values, _sources=sources)  # pyright: ignore[reportArgumentType]  (parsed by kind)
 
     def source_of(self, name: str) -> Source:
@@ -194,6 +197,16 @@ OPTIONS: Mapping[str, Option] = {
     for row in dataclasses.fields(Settings)
     if "kind" in row.metadata
 }
+
+
+def _values_of(base: object) -> dict[str, Any]:
+    if isinstance(base, Settings):
+        return {name: getattr(base, name) for name in OPTIONS}
+    if isinstance(base, Mapping):
+        return {str(name): value for name, value in cast("Mapping[object, object]", base).items()}
+    if base is not None:
+        _warn(f"settings={_quoted(base)} is not usable: allowed is a Settings object or a mapping")
+    return {}
 
 
 def _read(option: Option, keyword: object) -> tuple[object, Source]:

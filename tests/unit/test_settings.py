@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_taskqueue import settings as module
+from otel_taskqueue.core import telemetry
 from otel_taskqueue.semconv import Category
 from otel_taskqueue.settings import OPTIONS, PREFIX, Settings, exception_signal, sdk_disabled
 
@@ -123,6 +124,39 @@ def test_a_keyword_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert (False, "keyword") == (loaded.relay, loaded.source_of("relay"))
     assert ("link", "environment") == (loaded.trace_style, loaded.source_of("trace_style"))
+
+
+@pytest.mark.parametrize("given", [Settings(trace_style="link", relay=False), {"trace_style": "link"}])
+def test_a_keyword_wins_over_given_settings_and_these_over_variables(
+    monkeypatch: pytest.MonkeyPatch, warnings: Warnings, given: object
+) -> None:
+    """As `instrument(settings=..., span_naming=...)` has it."""
+    monkeypatch.setenv(PREFIX + "TRACE_STYLE", "parent")
+
+    loaded = telemetry.make(settings=given, span_naming="queue").settings
+    both = telemetry.make(settings=given, trace_style="parent").settings
+
+    assert ("link", "queue", "parent") == (loaded.trace_style, loaded.span_naming, both.trace_style)
+    assert {"keyword"} == {loaded.source_of(name) for name in ("trace_style", "span_naming")}
+    assert "default" == loaded.source_of("logs")
+    assert [] == warnings
+
+
+def test_what_given_settings_hold_is_parsed_too(warnings: Warnings) -> None:
+    """Nobody checks the fields of a `Settings` object: a text that says false must switch nothing on."""
+    loaded = telemetry.make(
+        settings=Settings(capture_arguments="false", excluded_tasks="shop.*", log_sampling=7)  # type: ignore[arg-type]
+    ).settings
+
+    assert (False, ("shop.*",), 1.0) == (loaded.capture_arguments, loaded.excluded_tasks, loaded.log_sampling)
+    assert ["log_sampling=7"] == [record.getMessage().partition(" ")[0] for record in warnings]
+
+
+@pytest.mark.parametrize("given", ["link", 1, ["trace_style"]])
+def test_settings_that_are_none_are_one_warning(warnings: Warnings, given: object) -> None:
+    """And everything else is as without them."""
+    assert Settings.load() == telemetry.make(settings=given).settings
+    assert [True] == ["a Settings object or a mapping" in record.getMessage() for record in warnings]
 
 
 def test_keywords_take_python_values() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry._logs import get_logger
@@ -84,11 +84,8 @@ def make(**options: Any) -> Telemetry:
 
 
 def _settings(options: dict[str, Any]) -> Settings:
-    given: Any = options.get("settings")
-    if isinstance(given, Settings):
-        return given
     single = {key: value for key, value in options.items() if key not in _OBJECTS and key != "settings"}
-    return Settings.load(**cast("dict[str, Any]", given or {}), **single)
+    return Settings.load(options.get("settings"), **single)
 
 
 def _matcher(patterns: tuple[str, ...]) -> Callable[[str], bool]:
