@@ -269,8 +269,16 @@ def test_a_message_that_could_not_be_sent_says_why(worker: TruthHarness) -> None
     assert worker.client_series.count(meters.SEND_DURATION.name, **error) == 1
 
 
-def test_a_retry_and_a_nested_job_are_sent_by_the_worker(worker: TruthHarness) -> None:
+def test_a_retry_and_the_next_link_of_a_chain_are_sent_by_the_worker(worker: TruthHarness) -> None:
     """What a child enqueues is in the worker's one series set."""
     task = ran(worker, "retry_and_fail", count=2, runs=6)
     assert worker.series.value(meters.SENT.name, taskqueue__task__name=task) == 4
+    link = {"task": f"{PREFIX}ignore", "args": [], "kwargs": {}, "options": {}, "immutable": True}
+    worker.enqueue("succeed", 2, chain=[link])
+    wait_for(
+        lambda: worker.series.value(meters.SENT.name, taskqueue__task__name=link["task"]) == 2,
+        10,
+        "two links that were sent",
+        worker.explain,
+    )
     assert len(worker.series.instances) == 1
