@@ -144,6 +144,10 @@ def _exporter_of(processor: Any) -> Any:
     return None
 
 
+def _is_grpc(exporter: object) -> bool:
+    return type(exporter).__module__.startswith("opentelemetry.exporter.otlp.proto.grpc")
+
+
 def _address(endpoint: object) -> tuple[str, int] | None:
     """Host and port of an exporter's endpoint; never its user, password or path."""
     if not isinstance(endpoint, str) or not endpoint:
@@ -177,8 +181,15 @@ def delivery() -> Iterator[Finding]:
 
     yield Finding("ok", "relay: children (prefork, work-horse) hand what is finished to the worker's parent")
     found = (providers.tracer_provider(), providers.logger_provider())
-    for pipeline in providers.pipelines(provider for provider in found if provider is not None) or ():
+    pipelines = providers.pipelines(provider for provider in found if provider is not None) or ()
+    for pipeline in pipelines:
         yield from _places(pipeline)
+    if any(_is_grpc(_exporter_of(processor)) for pipeline in pipelines for processor in pipeline.exact):
+        yield Finding(
+            "note",
+            "OTLP over gRPC: a child may read from the connection it inherits, then an export fails or waits "
+            "20 s; take OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or set GRPC_ENABLE_FORK_SUPPORT=false",
+        )
     yield from _metrics(relays=True)
     yield _send_buffer()
 

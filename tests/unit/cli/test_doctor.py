@@ -50,6 +50,16 @@ def has(lines: list[str], level: str, words: str) -> bool:
     return any(line.strip().startswith(level) and words in line for line in lines)
 
 
+def test_grpc_is_advised_against_where_children_are_forked() -> None:
+    """A note, no fault; none of it over HTTP."""
+    words = "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+    status, lines = doctor(
+        OTEL_EXPORTER_OTLP_PROTOCOL="grpc", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1"
+    )
+    assert (0, True) == (status, has(lines, "note", words)), lines
+    assert not has(doctor(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")[1], "note", words)
+
+
 def test_where_all_is_well_nothing_is_wrong() -> None:
     """Exit status 0, the libraries with versions, the relay in use."""
     status, lines = doctor(OTEL_EXPORTER_OTLP_ENDPOINT="http://user:hunter2@127.0.0.1:1/path")
