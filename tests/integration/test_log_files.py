@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from support.channels import read_lines, running_channels
+from support.channels import each_line, read_lines, running_channels
 from support.harness import redis_broker
 from support.servers import RedisServer
 from support.wait import wait_for
 
 Start = Callable[..., Any]
-LINES = int(os.environ.get("TASKQUEUE_TEST_LINES", "100000"))
+CHILDREN, JOBS = 8, 80
+LINES = CHILDREN * int(os.environ.get("TASKQUEUE_TEST_LINES_PER_CHILD", "100000"))
 
 
 @pytest.fixture
@@ -41,29 +42,29 @@ def wait_for_end(worker: Any, jobs: list[str], timeout: float = 120) -> None:
 
 @pytest.mark.timeout(400 + LINES // 500)
 def test_eight_children_that_are_recycled_lose_and_tear_no_line(start: Start) -> None:
-    """100,000 lines, rotated on their way; each child ends after two jobs and another takes its slot."""
-    jobs, each = 80, LINES // 80
+    """100,000 lines of each slot, rotated on their way; a child ends after two jobs and another goes on."""
+    each = LINES // JOBS
     worker = start(
-        concurrency=8,
+        concurrency=CHILDREN,
         arguments=("--max-tasks-per-child", "2"),
         env={
-            "OTEL_PYTHON_TASKQUEUE_LOG_MAX_BYTES": "1 MiB",
+            "OTEL_PYTHON_TASKQUEUE_LOG_MAX_BYTES": "2 MiB",
             "OTEL_PYTHON_TASKQUEUE_LOG_BACKUPS": "500",
             "OTEL_LOGS_EXPORTER": "none",
         },
     )
-    wait_for_end(
-        worker, worker.enqueue_many("write", [[f"j{job}", each] for job in range(jobs)]), LINES / 300
-    )
+    jobs = worker.enqueue_many("write", [[f"j{job}", each] for job in range(JOBS)])
+    wait_for_end(worker, jobs, LINES / 300)
     worker.stop_worker()
 
-    found = Counter(line["message"] for line in worker.lines() if line["logger"] == "shop.orders")
-    assert found == {f"j{job}:{number}": 1 for job in range(jobs) for number in range(each)}
+    lines = each_line(worker.folder)
+    found = Counter(line["message"] for line in lines if line["logger"] == "shop.orders")
+    assert found == {f"j{job}:{number}": 1 for job in range(JOBS) for number in range(each)}
     names = {file.name for file in worker.folder.iterdir()}
-    assert {f"{worker.worker_name}-{slot}.jsonl" for slot in (*range(8), "main")} == {
+    assert {f"{worker.worker_name}-{slot}.jsonl" for slot in (*range(CHILDREN), "main")} == {
         name for name in names if name.endswith(".jsonl")
     }
-    assert len(names) > 9 + 8, "nothing was rotated"
+    assert len(names) > 1 + 2 * CHILDREN, "nothing was rotated"
 
 
 def test_a_line_says_which_attempt_wrote_it(start: Start) -> None:

@@ -115,11 +115,14 @@ def marked(text: object, mark: str) -> bool:
 
 def read_lines(folder: Path) -> list[dict[str, Any]]:
     """Every line of every file; each must be valid JSON."""
-    found: list[dict[str, Any]] = []
+    return list(each_line(folder))
+
+
+def each_line(folder: Path) -> Iterator[dict[str, Any]]:
+    """The same one after the other: there may be more than fit into memory."""
     for file in sorted(folder.iterdir()):
         with file.open(encoding="utf-8") as lines:
-            found += [json.loads(line) for line in lines]
-    return found
+            yield from map(json.loads, lines)
 
 
 @contextmanager
