@@ -193,6 +193,8 @@ def test_the_counts_are_true_without_spans(start: StartTruth, env: dict[str, str
     assert series.by(meters.RUNS.name, semconv.TASK_OUTCOME) == Counter(
         success=23, failure=10, retry=3, ignored=3, rejected=3, timeout=2, lost=1
     )
+    killed = 2
+    assert series.count(meters.CPU_TIME.name) == series.count(meters.MEMORY_PEAK.name) == 45 - killed
     for metric in (meters.PROCESS_DURATION, meters.WAIT_DURATION):
         assert series.count(metric.name) == 45
     assert series.count(meters.TASK_ATTEMPTS.name) == series.count(meters.TOTAL_DURATION.name) == 39

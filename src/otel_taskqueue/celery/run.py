@@ -37,6 +37,16 @@ class Tracer(NamedTuple):
     judge_watched: Callable[[BaseException], Verdict | None]
 
 
+class Told(NamedTuple):
+    """Stands for an attempt's runtime on its way to the worker's parent: that, and what no relay carries.
+
+    ``runtime`` is Celery's own (s; None: the attempt has failed), ``result`` has the values of a `Result`.
+    """
+
+    runtime: float | None
+    result: tuple[Any, ...]
+
+
 def tracer(telemetry: Telemetry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Wrap `celery.app.trace.build_tracer`."""
 
@@ -68,6 +78,9 @@ def traced(tracer_: Tracer, run: Callable[..., Any]) -> Callable[..., Any]:
         if tracer_.eager:
             with Guarded("eager retry", leaving=True):
                 eager.hand_on(result, attempt.carrier, attempt.span_context)
+        elif attempt.untold is not None:
+            with Guarded("result", leaving=True):
+                return result._replace(runtime=Told(result.runtime, tuple(attempt.untold)))
         return result
 
     trace_attempt.__wrapped__ = run  # type: ignore[attr-defined]

@@ -21,11 +21,13 @@ from otel_taskqueue.celery import verdicts, vitals
 from otel_taskqueue.celery.broker import view_of
 from otel_taskqueue.celery.compat import unwrap
 from otel_taskqueue.celery.redelivery import Finished, Redelivered
+from otel_taskqueue.celery.run import Told
 from otel_taskqueue.core import arbiter, attempts, delivery, lifecycle, oom, quiet
 from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core.failure import SUCCESS, Again, Verdict
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.message import Incoming
+from otel_taskqueue.core.result import Result
 from otel_taskqueue.semconv import Outcome
 
 if TYPE_CHECKING:
@@ -87,8 +89,13 @@ class Watched(_Request):
 
     def on_success(self: Any, failed__retval__runtime: Any, **kwargs: Any) -> Any:
         """The process returned: the span as the child ended it stands."""
-        result = _quietly(self, super().on_success, failed__retval__runtime, **kwargs)
-        if not failed__retval__runtime[0] and self.otel_attempt is not None:
+        failed, retval, runtime = failed__retval__runtime
+        if isinstance(runtime, Told):
+            if self.otel_attempt is not None:
+                self.otel_attempt.result = Result(*runtime.result)
+            runtime = runtime.runtime
+        result = _quietly(self, super().on_success, (failed, retval, runtime), **kwargs)
+        if not failed and self.otel_attempt is not None:
             _count_duplicate(self)
             arbiter.report(self.otel_attempt, SUCCESS)
         return result

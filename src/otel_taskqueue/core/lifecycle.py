@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from otel_taskqueue.core.failure import Verdict
     from otel_taskqueue.core.job import JobView
     from otel_taskqueue.core.message import Incoming, Outgoing
-    from otel_taskqueue.core.result import Usage
+    from otel_taskqueue.core.result import Result, Usage
     from otel_taskqueue.core.telemetry import Telemetry
 
 _CURRENT = context.create_key("otel-taskqueue-current")
@@ -116,6 +116,7 @@ class Processing:
     """The ``process`` span of one attempt, and the context in which the job runs.
 
     Set ``verdict`` before the block is left; an exception that leaves it is judged by the room.
+    ``untold`` is then what the worker's parent wants to know and no relay carries: the room may.
     """
 
     __slots__ = (
@@ -128,6 +129,7 @@ class Processing:
         "_token",
         "_used",
         "_view",
+        "untold",
         "verdict",
     )
 
@@ -141,6 +143,7 @@ class Processing:
         self._used: usage.Start | None = None
         self._span: Span | None = None
         self._token: Token[Context] | None = None
+        self.untold: Result | None = None
         self.verdict: Verdict | None = None
 
     def __enter__(self) -> Processing:
@@ -213,6 +216,8 @@ class Processing:
             channel.conclude(incoming.serial, tuple(result))
             if not incoming.counts:
                 results.tell(result)
+            elif not channel.is_open():
+                self.untold = result
         elif verdict is not None and not self._attempt.counted:
             self._attempt.counted = True
             self._telemetry.metrics.ended(result)
