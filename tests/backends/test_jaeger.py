@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from support.backends.documented import start_of_collector
 from support.backends.jaeger import WARNING, oldest_first, running_jaeger
 from support.backends.otelcol import running_collector
 from support.backends.programs import ROOT
@@ -101,10 +102,10 @@ def test_the_page_shows_the_trace_as_it_is(shop: Shop, tmp_path: Path) -> None:
 
 def test_the_gateway_with_the_overlay_delivers_the_same_trace(shop: Shop, tmp_path: Path) -> None:
     """The same exports, through the configuration for production: it takes nothing out of this trace."""
-    configs = ["collector-config/gateway.yaml", "collector-config/backends/jaeger.yaml"]
+    start = start_of_collector("backends/jaeger.md", "backends/jaeger.yaml")
     with running_jaeger(tmp_path) as jaeger:
-        env = {"TRACES_ENDPOINT": jaeger.otlp, "METRICS_ENDPOINT": NOWHERE, "LOGS_ENDPOINT": NOWHERE}
-        with running_collector(configs, tmp_path / "gateway", env=env) as collector:
+        env = {**dict.fromkeys(start.variables, NOWHERE), "TRACES_ENDPOINT": jaeger.otlp}
+        with running_collector(start.configs, tmp_path / "gateway", env=env) as collector:
             for signal, body in shop.bodies:
                 if signal == "traces":
                     send(collector.http, signal, body)

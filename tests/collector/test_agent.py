@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from support.backends.tiers import Tiers, running_tiers
 from support.backends.traffic import SPECIAL, Trace, Traffic
+from support.collecting import PROTOCOLS, hex_ids, takes_the_largest_batch
 from support.wait import wait_for
 
 pytestmark = [pytest.mark.xdist_group("collector-agent"), pytest.mark.timeout(120)]
@@ -77,6 +78,13 @@ def test_a_batch_with_long_tracebacks_passes(tiers: Tiers) -> None:
     with tiers.resampling():
         once = sum(len(trace.span_ids) for trace in made)
         wait_for(lambda: tiers.backend.duplicates() == once, 30, f"{once} more", tiers.backend.duplicates)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_largest_batch_is_taken(tiers: Tiers, protocol: str) -> None:
+    """30 MB in one export, into the disk channel."""
+    ids = hex_ids(takes_the_largest_batch(tiers.agent, protocol))
+    assert {span_id for _trace_id, span_id in written(tiers)} == ids
 
 
 def test_debug_lines_stay_on_the_host(tiers: Tiers) -> None:

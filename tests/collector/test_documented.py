@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from support.backends.documented import Start, starts
-from support.configurations import ROOT
+from support.backends.documented import Start, starts, starts_of_header
+from support.configurations import FILES, ROOT, WHOLE, base, name
 
 DOCS = ROOT / "docs"
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+BACKENDS = [page for page in PAGES if page.startswith("backends/")]
 COMMANDS = [(page, start) for page in PAGES for start in starts(page)]
 
 
@@ -22,6 +24,22 @@ def test_a_command_names_files_and_variables_that_exist(page: str, start: Start)
     assert set(start.variables) <= read, page
 
 
-def test_commands_are_found() -> None:
-    """The check sees what it is to check."""
-    assert {"kafka.md", "logs.md", "backends/loki.md"} <= {page for page, _start in COMMANDS}
+@pytest.mark.parametrize("page", ["collector.md", "kafka.md", "two-tiers.md", "logs.md", *BACKENDS])
+def test_a_page_has_commands(page: str) -> None:
+    """Each that is about a collector shows how to start it, in a form which the tests read."""
+    assert starts(page)
+
+
+@pytest.mark.parametrize("path", FILES, ids=map(name, FILES))
+def test_a_header_has_the_command_that_starts_the_file(path: Path) -> None:
+    """With what it is laid over."""
+    (start,) = starts_of_header(name(path))
+    under = [] if path in WHOLE else [base(path)]
+    assert [ROOT / config for config in start.configs] == [*under, path]
+
+
+@pytest.mark.parametrize("path", FILES, ids=map(name, FILES))
+def test_a_page_has_the_command_of_the_header(path: Path) -> None:
+    """There is one page at least which starts the file in the same way."""
+    (start,) = starts_of_header(name(path))
+    assert start in [said for _page, said in COMMANDS]

@@ -14,7 +14,15 @@ import pytest
 
 from support.backends.otelcol import Collector, running_collector
 from support.collected import CollectedHarness, options
-from support.collecting import Backend, hex_ids, post_logs, post_spans, text_of, told_configs
+from support.collecting import (
+    Backend,
+    hex_ids,
+    post_logs,
+    post_spans,
+    text_of,
+    told_configs,
+    told_worker_env,
+)
 from support.harness import redis_broker
 from support.servers import RedisServer, free_port
 from support.wait import wait_for
@@ -64,8 +72,9 @@ def test_what_an_outage_and_a_lost_queue_took_comes_back_from_the_files(
 ) -> None:
     """Backend away, jobs run, the queue is lost: the file has every id, replay.yaml brings each once."""
     with Backend() as backend, dual(backend, tmp_path / "otelcol") as collector:
-        broker = redis_broker(redis_server)
-        harness = CollectedHarness(broker, backend, tmp_path, pool="threads", options=options())
+        broker, told = redis_broker(redis_server), told_worker_env("gateway.yaml")
+        how = options(env=told, client_env=told)
+        harness = CollectedHarness(broker, backend, tmp_path, pool="threads", options=how)
         with harness as worker:
             assert isinstance(worker, CollectedHarness)
             backend.stop()

@@ -6,13 +6,23 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from otel_taskqueue import semconv
 from support.backends.otelcol import running_collector
 from support.collected import CollectedHarness, options
-from support.collecting import Backend, hex_ids, post_logs, post_spans, told_configs
+from support.collecting import (
+    PROTOCOLS,
+    Backend,
+    hex_ids,
+    post_logs,
+    post_spans,
+    takes_the_largest_batch,
+    told_configs,
+    told_worker_env,
+)
 from support.configurations import FOLDER, load
 from support.harness import redis_broker
 from support.otlp import LogLine, Receiver, Span
@@ -76,7 +86,8 @@ def spilled(
     folder = tmp_path_factory.mktemp("gateway")
     levels = folder / "levels"
     levels.write_text("ship = DEBUG\n")
-    env = {**CARELESS, "OTEL_PYTHON_TASKQUEUE_LOG_LEVEL_FILE": str(levels)}
+    careless = {**told_worker_env("gateway.yaml"), **CARELESS}
+    env = {**careless, "OTEL_PYTHON_TASKQUEUE_LOG_LEVEL_FILE": str(levels)}
     with ExitStack() as stack:
         bare, backend = stack.enter_context(Receiver()), Backend()
         stack.enter_context(backend)
@@ -89,7 +100,7 @@ def spilled(
                 to,
                 folder,
                 pool="solo",
-                options=options(env=env, client_env=CARELESS),
+                options=options(env=env, client_env=careless),
             )
             for to in (bare, backend)
         ]
@@ -170,21 +181,15 @@ def test_the_status_is_searched_for_the_same_patterns() -> None:
     assert [json.loads(found[1]) for found in texts if found] == processors["redaction"]["blocked_values"]
 
 
-def test_a_batch_that_is_too_large_for_the_backend_is_cut(
-    spilled: tuple[Receiver, Backend, CollectedHarness],
-) -> None:
-    """8 MB in one export; the backend takes 4 MiB, as every gRPC server does unless told otherwise."""
-    _, backend, _ = spilled
-    ids = range(1, 2001)
-
-    assert backend.before is not None
-    assert post_spans(backend.before.http, ids, filling="x" * 4000) == 200
-    wait_for(
-        lambda: hex_ids(ids) <= {span.span_id for span in backend.spans()},
-        20,
-        "all spans of the large batch",
-        lambda: backend.before and backend.before.log()[-2000:],
-    )
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_batch_that_is_too_large_for_the_backend_is_cut(protocol: str, tmp_path: Path) -> None:
+    """30 MB in one export; the backend takes 4 MiB, as every gRPC server does unless told otherwise."""
+    with Backend() as backend:
+        env = backend.addresses()
+        with running_collector(told_configs("gateway.yaml"), tmp_path, env=env) as collector:
+            ids = hex_ids(takes_the_largest_batch(collector, protocol))
+            arrived = lambda: {span.span_id for span in backend.spans()}  # noqa: E731
+            wait_for(lambda: ids <= arrived(), 60, "the large batch", lambda: collector.log()[-2000:])
 
 
 def test_a_batch_without_severity_passes(spilled: tuple[Receiver, Backend, CollectedHarness]) -> None:

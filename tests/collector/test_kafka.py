@@ -16,6 +16,7 @@ from support.backends.kafka import Kafka, running_kafka
 from support.backends.otelcol import Collector, running_collector
 from support.backends.recorder import Recorder
 from support.backends.sending import COUNTER, Sender, lines, span_ids, wait_for_all
+from support.collecting import PROTOCOLS, hex_ids, takes_the_largest_batch
 from support.otlp import Receiver
 from support.wait import wait_for
 
@@ -168,11 +169,11 @@ def restart(collector: Collector) -> None:
     collector.start()
 
 
-def test_an_export_larger_than_a_message_of_kafka_is_divided(buffered: Buffered) -> None:
-    """Kafka takes 1 MB; what is larger would be refused for good."""
-    large = Sender(buffered.producer.http, batch=200, padding=20_000)
-    large.send(200)
-    wait_for_all(lambda: [span.span_id for span in buffered.traces.spans()], span_ids(200), "spans", 30)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_export_larger_than_a_message_of_kafka_is_divided(protocol: str, buffered: Buffered) -> None:
+    """The producer takes 30 MB; Kafka takes 1 MB, and would refuse what is larger for good."""
+    ids = hex_ids(takes_the_largest_batch(buffered.producer, protocol))
+    wait_for_all(lambda: [span.span_id for span in buffered.traces.spans()], ids, "spans", 60)
     assert "too large" not in buffered.producer.log().lower()
 
 

@@ -15,7 +15,16 @@ import pytest
 
 from support.backends.otelcol import Collector, running_collector
 from support.celery_harness import CeleryHarness
-from support.collecting import Backend, post_logs, text_of, told_configs
+from support.collecting import (
+    PROTOCOLS,
+    Backend,
+    hex_ids,
+    post_logs,
+    takes_the_largest_batch,
+    text_of,
+    told_configs,
+    told_worker_env,
+)
 from support.harness import Harness, Options, redis_broker
 from support.otlp import Span
 from support.rq_harness import RQHarness
@@ -80,7 +89,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -
             running_collector(told_configs("local.yaml"), folder / "otelcol", env=backend.addresses())
         )
         backend.before = collector
-        options, broker = Options(env=QUICK), redis_broker(redis_server)
+        told, broker = told_worker_env("local.yaml"), redis_broker(redis_server)
+        options = Options(env={**told, **QUICK}, client_env=told)
         workers = {
             "celery": CeleryHarness(broker, backend, folder, pool="prefork", options=options),
             "rq": RQHarness(broker, backend, folder, pool="fork", options=options),
@@ -211,6 +221,18 @@ def test_everything_is_printed(scene: Scene) -> None:
         assert f"plain line of {job_id}" in printed
         assert f"messaging.message.id={job_id}" in printed
     assert "taskqueue.task.runs" in printed
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_large_batch_is_taken(protocol: str, tmp_path: Path) -> None:
+    """30 MB in one export, into the file."""
+    with Backend() as backend:
+        env = backend.addresses()
+        with running_collector(told_configs("local.yaml"), tmp_path, env=env) as collector:
+            ids = hex_ids(takes_the_largest_batch(collector, protocol))
+            files = collector.directory / "files"
+            written = lambda: re.findall(r'"spanId":"(\w+)"', text_of(files, "traces*.jsonl"))  # noqa: E731
+            wait_for(lambda: ids == set(written()), 20, "all in the file")
 
 
 def test_a_restart_keeps_the_files_and_nobody_has_to_listen(scene: Scene) -> None:

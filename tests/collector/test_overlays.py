@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from support.backends.documented import starts
+from support.backends.documented import arguments_of, starts
 from support.backends.otelcol import Collector, running_collector
-from support.backends.prometheus import running_prometheus
+from support.backends.programs import ROOT
+from support.backends.prometheus import SHIPPED, install, running_prometheus
 from support.backends.recorder import Recorder
-from support.backends.sending import COUNTER, Sender, lines, span_ids, wait_for_all
+from support.backends.sending import COUNTER, Sender, ids, lines, span_ids, wait_for_all
 from support.otlp import Receiver
 from support.wait import wait_for
 
 SECRET = "key-4711-of-nobody"
 SPANS = 1_000
+BUCKETS = "traces_span_metrics_duration_seconds_bucket"
 ELSEWHERE = "127.0.0.1:9"
 #: What a backend answers when it is busy: once each, for every signal.
 BUSY = (503, 429)
@@ -141,9 +143,11 @@ def test_overlays_for_different_signals_go_together(tmp_path: Path) -> None:
     )
 
 
-def test_a_metric_sent_is_found_in_prometheus(tmp_path: Path) -> None:
-    """The real one: the name and the labels are those that the documentation speaks of."""
-    with running_prometheus(tmp_path, otlp=True) as prometheus:
+def test_what_is_sent_is_found_in_prometheus(tmp_path: Path) -> None:
+    """The real one as the page starts it: names and labels that the page speaks of, and a way to a trace."""
+    config, *arguments = arguments_of("backends/prometheus.md", "prometheus")
+    assert config == f"--config.file={SHIPPED.relative_to(ROOT)}"
+    with running_prometheus(tmp_path, config=install(tmp_path), arguments=arguments) as prometheus:
         env = {
             "TRACES_ENDPOINT": ELSEWHERE,
             "LOGS_ENDPOINT": f"http://{ELSEWHERE}",
@@ -154,4 +158,6 @@ def test_a_metric_sent_is_found_in_prometheus(tmp_path: Path) -> None:
             found = prometheus.wait_for_query(
                 "taskqueue_task_runs_total", lambda rows: rows and rows[0].value == SPANS
             )
+            kept = wait_for(lambda: prometheus.exemplars(BUCKETS), 30, "an exemplar", prometheus.log)
     assert [row.labels["job"] for row in found] == ["shop-worker"]
+    assert kept <= {ids(number)[0].hex() for number in range(SPANS)}

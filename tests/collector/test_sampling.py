@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from math import sqrt
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 from otel_taskqueue import semconv
 from support.backends.otelcol import Collector, running_collector
+from support.backends.prometheus import Sample, running_prometheus
 from support.backends.tiers import SAMPLING, Backend, Tiers, running_tiers, total
 from support.backends.traffic import BROKEN, KINDS, PLAIN, SPECIAL, Trace, Traffic, ids
 from support.wait import wait_for
@@ -23,6 +25,8 @@ ACCEPTED = "otelcol_receiver_accepted_spans"
 DECIDED = "otelcol_processor_tail_sampling_global_count_traces_sampled"
 NEW_TRACES = "otelcol_processor_tail_sampling_new_trace_id_received"
 QUEUED = "otelcol_exporter_queue_size"
+EDGES = 'traces_service_graph_request_total{client="web", server="worker"}'
+SPANS = 'traces_span_metrics_calls_total{span_kind="SPAN_KIND_CONSUMER"}'
 SAMPLED = "otelcol_processor_tail_sampling_count_traces_sampled"
 EACH = 50
 #: What is special enough for which policy; the first that fits counts.
@@ -122,6 +126,31 @@ def test_the_graph_has_an_edge_from_the_web_application_to_the_worker(
         }
 
     wait_for(lambda: ("web", "worker", "messaging_system") in edges(), 20, "the edge", edges)
+
+
+def test_two_collectors_write_series_of_their_own(tmp_path: Path) -> None:
+    """In a real Prometheus: sums over them are right at each moment, and none seems to start again."""
+    with ExitStack() as stack:
+        prometheus = stack.enter_context(running_prometheus(tmp_path, otlp=True))
+        running = stack.enter_context(running_tiers(tmp_path, METRICS_ENDPOINT=prometheus.otlp))
+        traffic = Traffic(running.agent.grpc)
+        for sent in range(100, 500, 100):
+            made = traffic.make({PLAIN: 100})
+            traffic.send_requests(made)
+            traffic.send_jobs(made)
+            for counter in (EDGES, SPANS):
+                prometheus.wait_for_query(f"sum({counter})", lambda rows, n=sent: has_one(rows, n))
+        for counter in (EDGES, SPANS):
+            resets = prometheus.query(f"resets({counter}[5m])")
+            assert [row.value for row in resets] == [0.0, 0.0], resets
+            assert len({row.labels["collector_instance_id"] for row in resets}) == 2
+        names = {row.labels["collector_instance_id"] for row in prometheus.query(EDGES)}
+        assert names == {gethostname(), "sampling-1"}
+
+
+def has_one(rows: Sequence[Sample], value: float) -> bool:
+    """Whether an answer is this number."""
+    return [row.value for row in rows] == [value]
 
 
 def test_they_complain_about_nothing(tiers: Tiers, traces: list[Trace]) -> None:

@@ -79,14 +79,18 @@ def test_components_have_their_current_names(path: Path) -> None:
         assert kind not in DEPRECATED.get(type_, ()), f"{type_} is a deprecated name"
 
 
-@every
-def test_components_are_in_the_builder_s_manifest(path: Path) -> None:
-    """What is not built in cannot be proved."""
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_builder_s_manifest_has_what_is_used_and_nothing_else(kind: str) -> None:
+    """What is not built in cannot be proved; what nobody uses is built by everybody."""
     manifest = load(ROOT / "backends" / "collector" / "manifest.yaml")
-    for kind, type_, _settings in components(load(path)):
-        if kind in manifest:
-            module = f"/{MODULES.get(type_, type_)}{'' if type_ == 'file_storage' else kind[:-1]} "
-            assert any(module in entry["gomod"] for entry in manifest[kind]), f"{kind}: {type_}"
+    built = {entry["gomod"].split()[0].rpartition("/")[2] for entry in manifest[kind]}
+    used = {type_ for path in FILES for of, type_, _settings in components(load(path)) if of == kind}
+    assert built == {module(kind, type_) for type_ in used}
+
+
+def module(kind: str, type_: str) -> str:
+    """The last part of its import path."""
+    return MODULES.get(type_, type_) + ("" if type_ == "file_storage" else kind[:-1])
 
 
 @whole
@@ -129,6 +133,16 @@ def forgets_what_is_refused(pipeline: dict[str, Any]) -> bool:
     return all(receiver.startswith("otlp_json_file") for receiver in pipeline["receivers"])
 
 
+@whole
+def test_where_workers_send_a_full_batch_with_long_tracebacks_is_taken(path: Path) -> None:
+    """512 spans of up to 64 KiB each and a bit; agents send as much to the second tier."""
+    protocols = (load(path).get("receivers", {}).get("otlp") or {}).get("protocols", {})
+    if "grpc" in protocols:
+        assert protocols["grpc"]["max_recv_msg_size_mib"] == 64
+    if "http" in protocols:
+        assert protocols["http"]["max_request_body_size"] == 64 * 1024 * 1024
+
+
 @every
 def test_nothing_is_batched_before_the_queue(path: Path) -> None:
     """The batch processor would hold in memory what the queue on disk is to keep."""
@@ -143,6 +157,18 @@ def test_a_queue_on_disk_never_gives_up(path: Path) -> None:
             assert settings["retry_on_failure"]["max_elapsed_time"] == 0, type_
 
 
+@pytest.mark.parametrize(
+    "path", [FOLDER / "gateway.yaml", FOLDER / "sampling.yaml"], ids=["gateway", "sampling"]
+)
+def test_where_there_may_be_several_the_service_graph_tells_whose_it_is(path: Path) -> None:
+    """Each of its metrics, in the same way; span_metrics does it by itself."""
+    document = load(path)
+    assert "transform/service_graph" in document["service"]["pipelines"]["metrics"]["processors"]
+    (statement,) = document["processors"]["transform/service_graph"]["metric_statements"]
+    assert 'datapoint.attributes["collector.instance.id"]' in statement
+    assert "${env:COLLECTOR_ID_FILE:-/proc/sys/kernel/hostname}" in statement
+
+
 @every
 def test_a_file_channel_does_not_erase_itself(path: Path) -> None:
     """The file exporter truncates its file at the start unless told otherwise."""
@@ -155,7 +181,7 @@ def test_a_file_channel_does_not_erase_itself(path: Path) -> None:
 def test_variables_in_regular_expressions_are_escaped(path: Path) -> None:
     """`$1` would be taken for a variable of the environment; `$$1` is meant."""
     text = re.sub(r"(?m)^\s*#.*$", "", path.read_text())
-    assert not re.search(r"(?<!\$)\$(?!\$|\{env:)", text.replace("$$", ""))
+    assert not re.search(r"(?<!\$)\$(?!\$|\{env:|\{file:)", text.replace("$$", ""))
 
 
 @pytest.mark.parametrize("path", [FOLDER / "local.yaml", FOLDER / "agent.yaml"], ids=["local", "agent"])

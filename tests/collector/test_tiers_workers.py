@@ -10,11 +10,11 @@ import pytest
 
 from otel_taskqueue import semconv
 from support.backends.tiers import Tiers, running_tiers
+from support.collecting import ADDRESS, told_worker_env
 from support.harness import Options, redis_broker
 from support.otlp import Receiver, Span
-from support.otlp.series import Series
 from support.servers import RedisServer
-from support.truth import APP, RUNS, TruthHarness
+from support.truth import APP, TruthHarness
 from support.wait import wait_for
 
 pytestmark = [pytest.mark.xdist_group("collector-workers"), pytest.mark.timeout(120)]
@@ -43,9 +43,9 @@ class ThroughTheTiers(Receiver):
 
     def env(self) -> dict[str, str]:
         return {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self._tiers.agent.grpc}",
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
-            "OTEL_EXPORTER_OTLP_INSECURE": "true",
+            **told_worker_env("agent.yaml"),
+            # Told is the SDK's default, whose port is another one here.
+            ADDRESS: f"http://{self._tiers.agent.http}",
         }
 
     def spans(self) -> list[Span]:
@@ -122,6 +122,4 @@ def counted_by_spans(tiers: Tiers) -> Counter[object]:
 
 def counted_by_the_package(tiers: Tiers) -> Counter[object]:
     """By the worker itself, passed on by both tiers."""
-    points = [point for point in tiers.backend.rest.metrics() if point.name == RUNS]
-    services = {point.resource.service for point in points}
-    return sum((Series(points, one).by(RUNS, semconv.TASK_OUTCOME) for one in services), Counter())
+    return tiers.backend.runs()

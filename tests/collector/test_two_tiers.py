@@ -8,8 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from support.backends.tiers import AGENT, RESAMPLE, SAMPLING, Tiers, running_tiers
-from support.backends.traffic import BROKEN, KINDS, PLAIN, SPECIAL, Trace, Traffic, ids
+from support.backends.otelcol import Collector
+from support.backends.tiers import AGENT, RESAMPLE, SAMPLING, Tiers, running_tiers, total
+from support.backends.traffic import (
+    BROKEN,
+    COUNTED_AT_ONCE,
+    KINDS,
+    PLAIN,
+    SPECIAL,
+    Counted,
+    Trace,
+    Traffic,
+    ids,
+)
 from support.env import TESTS
 from support.wait import wait_for
 
@@ -36,6 +47,9 @@ class Load:
     def __init__(self, tiers: Tiers) -> None:
         self.tiers = tiers
         self._traffic = Traffic(tiers.agent.grpc)
+        self.counted = Counted(tiers.agent.grpc)
+        # Of jobs whose spans are nobody's business here.
+        self._others = self._make()[:COUNTED_AT_ONCE]
         self.torn: list[Trace] = []
         self.after: list[Trace] = []
 
@@ -44,25 +58,39 @@ class Load:
         return self._traffic.make({**dict.fromkeys(kinds, EACH), PLAIN: PLAIN_ONES})
 
     def requests_before(self) -> None:
-        """Requests whose jobs wait: the second tier holds them and has decided nothing."""
+        """Requests whose jobs wait: the second tier holds them and has decided nothing.
+
+        The worker has been there for longer: both sampling collectors have had values of its counter.
+        """
+        both = lambda: self.counts_more() and all(map(_points, self.tiers.samplers))  # noqa: E731
+        wait_for(both, 20, "points at each of the second tier")
         self.torn = self._make()
         self._traffic.send_requests(self.torn)
         spans = sum(len(trace.request) for trace in self.torn)
         wait_for(lambda: self.tiers.accepted() == spans, 20, "requests at the second tier")
 
+    def counts_more(self) -> bool:
+        """The worker tells the values of its counter once more, which have grown."""
+        self.counted.count(self._others)
+        return True
+
     def jobs_and_more(self) -> None:
         """These jobs end, others come and end."""
-        self._traffic.send_jobs(self.torn)
+        self._end(self.torn)
         meanwhile = self._make()
         self._traffic.send_requests(meanwhile)
-        self._traffic.send_jobs(meanwhile)
+        self._end(meanwhile)
         self.torn += meanwhile
 
     def everything_after(self) -> None:
         """Requests and jobs when the change is known."""
         self.after = self._make()
         self._traffic.send_requests(self.after)
-        self._traffic.send_jobs(self.after)
+        self._end(self.after)
+
+    def _end(self, traces: list[Trace]) -> None:
+        self._traffic.send_jobs(traces)
+        self.counted.count(traces)
 
     @property
     def all(self) -> list[Trace]:
@@ -100,7 +128,8 @@ def one_is_killed(tiers: Tiers, load: Load) -> None:
     dies.kill()
     until = time.monotonic() + UNNOTICED
     load.jobs_and_more()
-    wait_for(lambda: time.monotonic() > until, UNNOTICED + 1, "somebody notices")
+    noticed = lambda: load.counts_more() and time.monotonic() > until  # noqa: E731
+    wait_for(noticed, UNNOTICED + 10, "somebody notices")
     tiers.point_to(stays)
     tiers.wait_for_backends(1)
 
@@ -124,6 +153,8 @@ def test_nothing_special_is_lost(
         figures = {"special": len(special(load.all)), "torn": len(torn), "spans missing": sum(torn.values())}
         assert torn, "nothing was torn: the disk channel has nothing to repair"
         figures["duplicates"] = backend.duplicates()
+        counted = load.counted.runs
+        wait_for(lambda: backend.runs() == counted, 30, f"counted by the package: {counted}", backend.runs)
         if change is not one_is_killed:
             assert backend.duplicates() == 0
             wait_for(lambda: _runs(tiers) == load.runs, 20, f"{load.runs} runs counted", lambda: _runs(tiers))
@@ -134,6 +165,10 @@ def test_nothing_special_is_lost(
         figures["seconds"] = round(time.monotonic() - started, 1)
         record_property(change.__name__, figures)
         assert PLAIN not in {trace.kind for trace in load.all if trace.trace_id in backend.trace_ids}
+
+
+def _points(sampler: Collector) -> bool:
+    return total([sampler], "otelcol_receiver_accepted_metric_points") > 0
 
 
 def _runs(tiers: Tiers) -> int:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from support.backends.documented import Start, starts, starts_of_header
 from support.backends.otelcol import validate
-from support.configurations import OVERLAYS, WHOLE, base, name
+from support.configurations import FILES, OVERLAYS, ROOT, WHOLE, base, name
 
 # What has no sensible default: where the backends are, and the keys that they want.
 ENDPOINTS = {
@@ -24,6 +25,12 @@ ENDPOINTS = {
     "PROMETHEUS_ENDPOINT": "http://prometheus.example:9090",
 }
 
+PAGES = [str(path.relative_to(ROOT / "docs")) for path in sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = [
+    *((f"{page} {number}", start) for page in PAGES for number, start in enumerate(starts(page))),
+    *((f"header of {name(path)}", start) for path in FILES for start in starts_of_header(name(path))),
+]
+
 
 @pytest.mark.parametrize("path", WHOLE, ids=map(name, WHOLE))
 def test_it_is_accepted(path: Path, tmp_path: Path) -> None:
@@ -35,6 +42,12 @@ def test_it_is_accepted(path: Path, tmp_path: Path) -> None:
 def test_an_overlay_is_accepted_on_its_base(path: Path, tmp_path: Path) -> None:
     """Maps are merged, arrays replaced: both files together must be whole."""
     assert validate([base(path), path], _environment(tmp_path)) == ""
+
+
+@pytest.mark.parametrize(("where", "start"), COMMANDS, ids=[where for where, _start in COMMANDS])
+def test_a_command_is_complete(where: str, start: Start) -> None:
+    """What a page or a header tells to type is accepted with the variables in it and no others."""
+    assert validate(start.configs, start.variables, start.arguments) == "", where
 
 
 def test_what_is_wrong_is_not_accepted(tmp_path: Path) -> None:

@@ -8,12 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.error import HTTPError
 
+import grpc
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from support.backends.otelcol import Collector
 from support.configurations import FOLDER
 from support.otlp import LogLine, MetricPoint, Receiver
+
+#: What a test has to say itself: the documented one is of a host that is not here.
+ADDRESS = "OTEL_EXPORTER_OTLP_ENDPOINT"
+PROTOCOLS = ("grpc", "http/protobuf")
+#: OTEL_BSP_MAX_EXPORT_BATCH_SIZE as it comes, and a little less than the longest traceback of the package.
+LARGEST_BATCH, LONGEST_TEXT = 512, 60_000
+TAKEN = 200
 
 
 class Backend(Receiver):
@@ -47,12 +56,9 @@ class Backend(Receiver):
         }
 
     def env(self) -> dict[str, str]:
-        """A worker sends to the collector, by what the package's extra `otlp` brings."""
+        """The collector's address and nothing else: the rest is what its header tells a worker."""
         assert self.before is not None
-        return {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.before.http}",
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        }
+        return {ADDRESS: f"http://{self.before.http}"}
 
     def logs(self) -> list[LogLine]:
         """Every log record so far."""
@@ -84,26 +90,34 @@ def told_configs(configuration: str) -> list[str]:
 
 
 def told_worker_env(configuration: str) -> dict[str, str]:
-    """The settings, addresses aside, which its header says to start a worker with."""
+    """The settings, the address aside, which its header says to start a worker with."""
     command = header(configuration).split("Worker:")[1].split("Expect:")[0]
-    return dict(re.findall(r"\b(OTEL_\w+)=(\d+)", command))
+    return {name: value for name, value in re.findall(r"\b(OTEL_\w+)=(\S+)", command) if name != ADDRESS}
 
 
 def post_spans(
     address: str, ids: Sequence[int], filling: str = "", resource: Mapping[str, str] | None = None
 ) -> int:
     """Export one batch of spans with these ids by OTLP/HTTP; the answer's status."""
-    request = ExportTraceServiceRequest()
-    group = request.resource_spans.add()
-    for key, value in (resource or {"service.name": "sender"}).items():
-        group.resource.attributes.add(key=key).value.string_value = value
-    spans = group.scope_spans.add().spans
-    for number in ids:
-        span = spans.add(name="work", trace_id=number.to_bytes(16, "big"), span_id=number.to_bytes(8, "big"))
-        span.start_time_unix_nano = span.end_time_unix_nano = 1_700_000_000_000_000_000 + number
-        if filling:
-            span.attributes.add(key="filling").value.string_value = filling
+    request = _spans(ids, filling, resource or {"service.name": "sender"})
     return _post(f"http://{address}/v1/traces", request.SerializeToString())
+
+
+def takes_the_largest_batch(collector: Collector, protocol: str) -> Sequence[int]:
+    """Export what a worker's exporter sends at most, by one of OTLP's protocols; its span ids.
+
+    Raises:
+        RpcError: it was refused, over gRPC.
+        AssertionError: it was refused, over HTTP.
+    """
+    ids = range(1, LARGEST_BATCH + 1)
+    request = _spans(ids, "x" * LONGEST_TEXT, {"service.name": "sender"})
+    if protocol == "grpc":
+        with grpc.insecure_channel(collector.grpc) as channel:
+            TraceServiceStub(channel).Export(request, timeout=60)  # raises what a worker would log
+    else:
+        assert _post(f"http://{collector.http}/v1/traces", request.SerializeToString()) == TAKEN
+    return ids
 
 
 def post_logs(address: str, lines: Sequence[str], severity: int = 9) -> int:
@@ -127,10 +141,24 @@ def text_of(folder: Path, pattern: str) -> str:
     return "".join(path.read_text() for path in sorted(folder.glob(pattern)))
 
 
+def _spans(ids: Sequence[int], filling: str, resource: Mapping[str, str]) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest()
+    group = request.resource_spans.add()
+    for key, value in resource.items():
+        group.resource.attributes.add(key=key).value.string_value = value
+    spans = group.scope_spans.add().spans
+    for number in ids:
+        span = spans.add(name="work", trace_id=number.to_bytes(16, "big"), span_id=number.to_bytes(8, "big"))
+        span.start_time_unix_nano = span.end_time_unix_nano = 1_700_000_000_000_000_000 + number
+        if filling:
+            span.attributes.add(key="filling").value.string_value = filling
+    return request
+
+
 def _post(url: str, body: bytes) -> int:
     asked = urllib.request.Request(url, body, {"Content-Type": "application/x-protobuf"})
     try:
-        with urllib.request.urlopen(asked, timeout=30) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             return int(answer.status)
     except HTTPError as refused:
         return refused.code

@@ -18,7 +18,7 @@ from support.wait import wait_for
 
 START = 20.0
 STOP = 30.0
-PORTS = ("grpc", "http", "health", "telemetry", "prometheus", "zpages")
+PORTS = ("grpc", "http", "health", "telemetry", "prometheus")
 
 
 class Collector:
@@ -50,7 +50,6 @@ class Collector:
             "OTLP_GRPC_ENDPOINT": self.grpc,
             "OTLP_HTTP_ENDPOINT": self.http,
             "HEALTH_ENDPOINT": f"{self.host}:{self.ports['health']}",
-            "ZPAGES_ENDPOINT": f"{self.host}:{self.ports['zpages']}",
             "TELEMETRY_HOST": self.host,
             "TELEMETRY_PORT": str(self.ports["telemetry"]),
             "PROMETHEUS_EXPORTER_ENDPOINT": f"{self.host}:{self.ports['prometheus']}",
@@ -170,8 +169,11 @@ def running_collector(
         collector.kill()
 
 
-def validate(configs: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
+def validate(
+    configs: Sequence[str | Path], env: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+) -> str:
     """What `otelcol validate` objects to: nothing when the configurations are fine together."""
-    command = [str(require("otelcol")), "validate", *(f"--config={ROOT / config}" for config in configs)]
+    files = (f"--config={ROOT / config}" for config in configs)
+    command = [str(require("otelcol")), "validate", *files, *arguments]
     said = subprocess.run(command, env=base_env(**(env or {})), capture_output=True, text=True, check=False)
     return said.stdout + said.stderr if said.returncode else ""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,12 @@ class Prometheus:
     def series(self, *selectors: str) -> list[Mapping[str, str]]:
         """The labels of all series that one of the selectors takes."""
         return list(self._get("series", {"match[]": list(selectors)}))
+
+    def exemplars(self, selector: str) -> set[str]:
+        """The traces to which the last hour's exemplars of these series lead."""
+        now = time.time()
+        found = self._get("query_exemplars", {"query": selector, "start": now - 3600, "end": now + 60})
+        return {one["labels"]["trace_id"] for row in found for one in row["exemplars"]}
 
     def alerts(self) -> list[Mapping[str, Any]]:
         """Alerts that are pending or firing: labels, annotations, state, activeAt, value."""

@@ -25,10 +25,9 @@ TAKEN = 200
 class Sender:
     """Sends to the OTLP/HTTP receiver at ``host:port``; ``sent`` counts what was taken of each signal."""
 
-    def __init__(self, address: str, *, batch: int = 200, padding: int = 0) -> None:
+    def __init__(self, address: str, *, batch: int = 200) -> None:
         self._address = address
         self._batch = batch
-        self._padding = "x" * padding
         self.sent = 0
         self.refused = 0
 
@@ -91,8 +90,6 @@ class Sender:
             span.trace_id, span.span_id = ids(number)
             span.start_time_unix_nano, span.end_time_unix_nano = now - 1_000_000, now
             _text(span.attributes.add(), "messaging.message.id", f"job-{number}")
-            if self._padding:
-                _text(span.attributes.add(), "padding", self._padding)
         return request
 
     def _logs(self, numbers: range) -> ExportLogsServiceRequest:

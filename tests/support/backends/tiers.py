@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from otel_taskqueue import semconv
+from otel_taskqueue.meters import RUNS
 from support.backends.names import Name
 from support.backends.otelcol import Collector, running_collector
 from support.backends.traffic import Trace
@@ -86,6 +88,13 @@ class Backend:
                 found[point.attributes.get(key)] += int(point.value or 0)
         return found
 
+    def runs(self) -> Counter[object]:
+        """What the workers counted themselves, by outcome: of each series the newest point."""
+        points = [point for point in self.rest.metrics() if point.name == RUNS.name]
+        points.sort(key=lambda point: point.time)
+        services = {point.resource.service for point in points}
+        return sum((Series(points, one).by(RUNS.name, semconv.TASK_OUTCOME) for one in services), Counter())
+
 
 class Tiers:
     """An agent and its sampling collectors, one on each address of the name."""
@@ -113,12 +122,20 @@ class Tiers:
     def add_sampler(self) -> Collector:
         """Start one more of the second tier, on an address of its own."""
         host = f"127.0.0.{len(self.samplers) + 2}"
-        env = {**self._env, "OTLP_GRPC_ENDPOINT": f"{host}:{self._port}"}
         directory = self.directory / f"sampling-{len(self.samplers)}"
+        env = {**self._env, "OTLP_GRPC_ENDPOINT": f"{host}:{self._port}", **self._identity(directory)}
         self.samplers.append(
             self._stack.enter_context(running_collector(SAMPLING, directory, env=env, host=host))
         )
         return self.samplers[-1]
+
+    def _identity(self, directory: Path) -> Mapping[str, str]:
+        """The first one on a host goes by the host's name; each that is added needs one of its own."""
+        if not self.samplers:
+            return {}
+        name = directory.with_suffix(".id")
+        name.write_text(f"{directory.name}\n")
+        return {"COLLECTOR_ID_FILE": str(name)}
 
     def point_to(self, *samplers: Collector) -> None:
         """Let the name stand for these."""

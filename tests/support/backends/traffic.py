@@ -5,13 +5,18 @@ Each is a web request that enqueues a job (sent at once) and what the worker tel
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
@@ -19,6 +24,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 
 from otel_taskqueue import semconv
+from otel_taskqueue.meters import RUNS
 from otel_taskqueue.semconv import Outcome
 
 TASK = "shop.charge"
@@ -26,6 +32,7 @@ QUEUE = "payments"
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
 BATCH = 512
+COUNTED_AT_ONCE = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,29 @@ class Traffic:
         if attempt.retried:
             process.add_event(semconv.EVENT_RETRY, {semconv.TASK_ATTEMPT: number + 1}, timestamp=end)
         process.end(end)
+
+
+class Counted:
+    """The package's counter of attempts in a worker that sends it often; ``runs`` is what it should say."""
+
+    def __init__(self, endpoint: str) -> None:
+        exporter = OTLPMetricExporter(endpoint=f"http://{endpoint}", insecure=True, timeout=30)
+        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=math.inf)
+        resource = Resource.create({"service.name": "worker"})
+        self._provider = MeterProvider([reader], resource, shutdown_on_exit=False)
+        meter = self._provider.get_meter(semconv.SCOPE)
+        self._counter = meter.create_counter(RUNS.name, RUNS.unit, RUNS.meaning)
+        self.runs: Counter[object] = Counter()
+
+    def count(self, traces: Sequence[Trace]) -> None:
+        """Count the attempts of these traces, and tell the value each few of them."""
+        for number, trace in enumerate(traces, 1):
+            for attempt in KINDS[trace.kind]:
+                outcome = attempt.outcome.value
+                self._counter.add(1, {semconv.TASK_NAME: TASK, semconv.TASK_OUTCOME: outcome})
+                self.runs[outcome] += 1
+            if number % COUNTED_AT_ONCE == 0 or number == len(traces):
+                assert self._provider.force_flush()
 
 
 def _job(operation: str) -> dict[str, Any]:
