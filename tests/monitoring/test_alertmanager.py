@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from html import unescape
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,6 +21,7 @@ from support.backends import alertmanager as am
 from support.backends.notified import Mail, MailServer, Webhook
 from support.backends.programs import ROOT, require
 from support.certificates import Certificates
+from support.monitoring.rules import groups
 from support.servers import missing
 from support.wait import wait_for
 
@@ -136,9 +139,8 @@ class Stack:
         return wait_for(look, 20, f"a {status} ticket for {wanted}", self.seen)
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("alertmanager")
+@contextlib.contextmanager
+def running_stack(folder: Path) -> Iterator[Stack]:
     certificates = Certificates.make(folder) or missing("openssl")
     with Webhook() as webhook, MailServer(certificates) as mail:
         addresses = am.Addresses(
@@ -148,6 +150,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         trust = {"SSL_CERT_FILE": str(certificates.authority)}
         with am.running_alertmanager(folder, config, env=trust) as manager:
             yield Stack(manager, webhook, mail)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running_stack(tmp_path_factory.mktemp("alertmanager")) as stack:
+        yield stack
 
 
 def alert(
@@ -309,19 +317,109 @@ def test_consequences_are_silent_beside_their_cause(stack: Stack) -> None:
     assert not inhibited(stack, alertname="WorkerRestarts")
 
 
-def test_every_alert_that_we_ship_arrives_in_its_tier(stack: Stack) -> None:
-    """Posted with the rule's own labels and annotations, each about a queue of its own."""
+def test_while_no_telemetry_comes_only_that_is_told(tmp_path: Path) -> None:
+    """Of a gap and a lost worker the chat hears the gap; of the worker as soon as the gap is over."""
+    gap = alert("TelemetryGap", "critical", minutes=0)
+    with running_stack(tmp_path) as stack:
+        stack.manager.post(alert("WorkerLost", "critical", minutes=0, taskqueue_worker_name="w1@s"), gap)
+        stack.chat("*TelemetryGap*")
+        stack.manager.post(alert("FailureRateHigh", "critical", minutes=0, taskqueue_task_name="later"))
+        stack.chat("*FailureRateHigh*")
+        assert inhibited(stack, alertname="WorkerLost")
+        told = [call.body["attachments"][0]["text"] for call in stack.webhook.on("/chat")]
+        assert not [text for text in told if "w1@s" in text]
+        over = datetime.now(timezone.utc) - timedelta(seconds=1)
+        stack.manager.post({**gap, "endsAt": over.isoformat()})
+        assert "*WorkerLost*" in stack.chat("w1@s")
+
+
+def rendered(rule: Alert) -> dict[str, Any]:
+    """Labels and annotations of the first alert that promtool's tests expect of a rule."""
+    mine = (group.body for group in groups() if group.name.startswith(f"{rule.name}: positive: "))
+    tests = [test for body in mine for test in body.get("alert_rule_test", ())]
+    fired = (test["exp_alerts"] for test in tests if test["alertname"] == rule.name)
+    return next(alerts[0] for alerts in fired if alerts)
+
+
+def own(rule: Alert, word: str) -> dict[str, Any]:
+    """Such an alert as Prometheus sends it, a word in its texts and names, so that no other is like it."""
+    shown = rendered(rule)
+    names = {"taskqueue_task_name", "messaging_destination_name", "taskqueue_worker_name", "job"}
+    labels = {
+        name: f"{value}-{word}" if name in names else value for name, value in shown["exp_labels"].items()
+    }
+    posted = alert(rule.name, labels.pop("severity"), **labels)
+    texts = shown["exp_annotations"]
+    return {**posted, "annotations": {**texts, "description": f"{texts['description']} ({word})"}}
+
+
+def assert_leads_to(links: Mapping[str, str], labels: Mapping[str, str]) -> None:
+    """Traces and log lines, of what the alert is about."""
+    for name, source in (("traces", "tempo"), ("logs", "loki")):
+        datasource, query = explored(links[name])
+        assert datasource == source
+        about = re.findall(r'"(.+?)"', query.replace('{service_name=~".+"}', ""))
+        assert about, query
+        assert {"send .*", "lost", *labels.values()} >= set(about), (query, labels)
+
+
+def test_every_alert_that_we_ship_arrives_in_its_tier_with_its_links(stack: Stack) -> None:
+    """As Prometheus sends it: to the runbook, the traces and the log lines, in chat, mail and ticket."""
     # A gap of the telemetry would silence others.
-    rules = {f"all-{number}": rule for number, rule in enumerate(ALERTS) if rule.name != "TelemetryGap"}
-    for queue, rule in rules.items():
-        posted = alert(rule.name, rule.labels["severity"], messaging_destination_name=queue)
-        stack.manager.post({**posted, "annotations": dict(rule.annotations)})
-    for queue, rule in rules.items():
-        runbook = rule.annotations["runbook_url"]
+    rules = {f"all-{number:02}": rule for number, rule in enumerate(ALERTS) if rule.name != "TelemetryGap"}
+    posted = {word: own(rule, word) for word, rule in rules.items()}
+    stack.manager.post(*posted.values())
+    for word, rule in rules.items():
+        labels, runbook = posted[word]["labels"], rule.annotations["runbook_url"]
         if rule.tier == "chat":
-            assert chat_links(stack.chat(f"`{queue}`"))["runbook"] == runbook
+            links = chat_links(stack.chat(f"({word})"))
         elif rule.tier == "mail":
-            stack.letter(rule.name, f" {queue}\n", runbook)
+            text = stack.letter(f"({word})").part("plain")
+            (section,) = (part for part in text.split("\n\n") if f"({word})" in part)
+            links = dict(re.findall(r"^  (runbook|traces|logs) +(\S+)$", section, re.MULTILINE))
         else:
-            assert stack.ticket(None, queue=queue).body["alerts"][0]["annotations"]["runbook_url"] == runbook
+            ticket = stack.ticket(labels["taskqueue_task_name"], queue=labels["messaging_destination_name"])
+            links = {**ticket.body["alerts"][0]["annotations"]}
+            links["runbook"] = links["runbook_url"]
+            labels = rendered(rule)["exp_labels"]
+        assert links["runbook"] == runbook
+        assert_leads_to(links, labels)
     assert {rule.tier for rule in ALERTS} == set(TIERS.values())
+
+
+@pytest.mark.parametrize(
+    ("labels", "traces", "logs"),
+    [
+        (
+            {"taskqueue_exit_reason": "SIGKILL"},
+            '{ resource.service.name = "bills" && span.taskqueue.task.outcome = "lost" }',
+            '{service_name="bills"} | severity_number >= 17',
+        ),
+        (
+            {"taskqueue_telemetry_signal": "spans"},
+            '{ resource.service.name = "bills" }',
+            '{service_name="bills"}',
+        ),
+        (
+            {"taskqueue_schedule_name": "nightly"},
+            '{ name =~ "send .*" }',
+            '{service_name="bills"}',
+        ),
+        (
+            {"messaging_system": "rabbitmq", "instance": "r1"},
+            '{ span.messaging.system = "rabbitmq" }',
+            '{service_name=~".+"} | messaging_system="rabbitmq"',
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_an_alert_about_a_service_leads_to_what_its_page_asks_for(
+    stack: Stack, labels: dict[str, str], traces: str, logs: str
+) -> None:
+    """Without a task, a worker or a queue; a service is known to Tempo and Loki without its namespace."""
+    name = f"About{next(iter(labels)).title().replace('_', '')}"
+    posted = alert(name, "critical", job="shop/bills", **labels)
+    posted["annotations"].pop("last_error")
+    stack.manager.post(posted)
+    links = chat_links(stack.chat(f"*{name}*"))
+    assert (explored(links["traces"])[1], explored(links["logs"])[1]) == (traces, logs)

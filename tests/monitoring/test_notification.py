@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 import redis
@@ -189,7 +191,7 @@ def test_every_fault_is_told_soon(measured: Measured, fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
 def test_the_chat_says_what_it_is_about(measured: Measured, fault: Fault) -> None:
-    """With the names, the category and the last error, and a link to the runbook."""
+    """With the names, the category and the last error, and links to the runbook, the traces and the lines."""
 
     def look() -> Any:
         texts = (call.body["attachments"][0]["text"] for call in measured.stack.webhook.on("/chat"))
@@ -198,6 +200,11 @@ def test_the_chat_says_what_it_is_about(measured: Measured, fault: Fault) -> Non
 
     text = wait_for(look, 30, fault.what, lambda: measured.stack.webhook.on("/chat"))
     assert f"/{fault.alert}.md|runbook>" in text
+    for source, label in (("tempo", "traces"), ("loki", "logs")):
+        panes, *_ = re.findall(rf"<\S+/explore\?schemaVersion=1&panes=(\S+)\|{label}>", text)
+        pane = json.loads(unquote_plus(panes))["a"]
+        assert pane["datasource"] == source
+        assert any(value in str(pane["queries"]) for value in fault.labels.values())
 
 
 def test_a_worker_that_is_stopped_is_not_lost(measured: Measured) -> None:

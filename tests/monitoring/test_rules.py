@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -25,9 +26,13 @@ DOCS = FOLDER.parents[1] / "docs"
 RULES = rules.rules()
 GROUPS = rules.groups()
 ALERTS = [rule for rule in RULES if rule.is_alert]
-EXPORTED = dashboards.exported()
+#: RabbitMQ's own, of its plugin.
+ALARMS = ("rabbitmq_alarms_memory_used_watermark", "rabbitmq_alarms_free_disk_space_watermark")
+EXPORTED = {**dashboards.exported(), **dict.fromkeys(ALARMS, dashboards.EVERYWHERE)}
 RECORDED = {rule.name for rule in RULES if not rule.is_alert}
 LABELS = frozenset[str]().union(*EXPORTED.values())
+#: Beginnings of what other programs export.
+FOREIGN = ("otelcol_", "rabbitmq_")
 alerts = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 
 
@@ -84,7 +89,9 @@ def test_an_alert_has_tests_of_three_kinds(alert: Rule) -> None:
     assert not all(test["exp_alerts"] for test in positive), "nothing says when it begins"
     for expected in fired:
         assert expected["exp_labels"]["severity"] == alert.body["labels"]["severity"]
-        assert all(expected["exp_annotations"].values()), "an empty text"
+        texts = expected["exp_annotations"]
+        assert all(texts.values()), "an empty text"
+        assert not [text for text in texts.values() if re.search(r"[?&]var-\w+=(?:&|$)", text)], "all of it"
         assert set(expected["exp_annotations"]) == set(alert.body["annotations"])
     silent = [test for group in kinds["negative"] for test in group.body["alert_rule_test"]]
     assert silent
@@ -119,7 +126,7 @@ def test_every_recorded_series_is_tested() -> None:
 # --- names -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_a_rule_asks_for_what_is_exported(rule: Rule) -> None:
-    """Metrics and labels are those of meters.py, as Prometheus writes them."""
+    """Metrics and labels are those of meters.py, as Prometheus writes them, or RabbitMQ's."""
     assert promql.metrics(rule.expr) <= EXPORTED.keys() | RECORDED
     for metric, label in promql.matched(rule.expr):
         assert label in EXPORTED.get(metric, LABELS), (metric, label)
@@ -200,6 +207,8 @@ def test_an_alert_has_a_tier_a_summary_a_dashboard_and_a_page(alert: Rule) -> No
     assert uid is not None
     assert uid[1] in dashboards.load()
     assert f"`{uid[1]}`" in page.read_text()
+    selections = {variable["name"] for variable in dashboards.load()[uid[1]]["templating"]["list"]}
+    assert {name.removeprefix("var-") for name in parse_qs(urlsplit(texts["dashboard"]).query)} <= selections
 
 
 def test_the_run_book_has_no_page_of_an_alert_that_is_gone() -> None:
@@ -217,7 +226,7 @@ def test_queries_and_links_of_a_page_are_right(path: Path) -> None:
         for line in block.splitlines():
             asked = promql.metrics(line)
             assert asked
-            assert all(name in EXPORTED or name in RECORDED or name.startswith("otelcol_") for name in asked)
+            assert all(name in EXPORTED or name in RECORDED or name.startswith(FOREIGN) for name in asked)
             for metric, label in promql.matched(line):
                 assert label in EXPORTED.get(metric, LABELS), (metric, label)
     for target in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", path.read_text()):

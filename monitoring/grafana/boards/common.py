@@ -91,7 +91,8 @@ def grown(metric: str, matchers: str, window: str = "$__rate_interval") -> str:
     """
     series = f"{metric}{{{matchers}}}"
     return (
-        f"(last_over_time({series}[{window}]) unless last_over_time({series}[1h] offset {window}))"
+        f"(last_over_time({series}[{window}]) unless last_over_time({series}[1h] offset {window})"
+        f" unless on (job, instance) (taskqueue:process_away offset {window}))"
         f" and on () (taskqueue:rules_running offset {window})"
         f" or increase({series}[{window}])"
     )
