@@ -1,4 +1,4 @@
-"""Workers for tests which need one of their own, or share one over a module."""
+"""Workers and servers for tests which need one of their own, or share one over a module."""
 
 from __future__ import annotations
 
@@ -8,13 +8,38 @@ from typing import Any
 
 import pytest
 
+from support import observer
 from support.celery_harness import CeleryHarness
+from support.client import Client
 from support.delivery import DeliveryHarness, StartDelivery
 from support.harness import Harness, Options, rabbit_broker, redis_broker
+from support.logs_lab import running_client
 from support.otlp import Receiver
 from support.servers import RedisServer
 
 StartCelery = Callable[..., CeleryHarness]
+
+
+@pytest.fixture(scope="module")
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that no other module uses."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def empty_redis(own_redis: RedisServer) -> RedisServer:
+    """The module's own, empty but for the number of leaders there were: a new one need not wait."""
+    observer.empty(own_redis)
+    return own_redis
+
+
+@pytest.fixture(scope="module")
+def logs_client(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """Enqueues the jobs of all workers whose log lines are counted."""
+    with running_client(redis_server, tmp_path_factory.mktemp("client")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -5,28 +5,23 @@ With ``OTEL_TASKQUEUE_TRUTH_TABLE=<file>`` the table of what was expected and co
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from otel_taskqueue import meters, semconv
 from support.harness import redis_broker
-from support.otlp.series import Series, ended_cleanly
+from support.otlp.series import ended_cleanly
+from support.planned import NAP, ORDER, RETRY, SUCCESS, TRANSIENT, PlanTruth
 from support.servers import RedisServer
-from support.truth import Line, TruthHarness, running_truth
-from support.wait import NotInTimeError
+from support.truth import NAMELESS, Line, TruthHarness, running_truth
 
 pytestmark = pytest.mark.timeout(300)  # the first test of a pool waits for all of its jobs
 JOBS = 1000
-ORDER = "support.apps.errors.OrderError"
 EXPECTED = "support.apps.errors.ExpectedError"
-TRANSIENT = "support.apps.errors.TransientError"
 REJECT = "celery.exceptions.Reject"
 SOFT = "billiard.exceptions.SoftTimeLimitExceeded"
 HARD = "billiard.exceptions.TimeLimitExceeded"
@@ -35,28 +30,9 @@ UNKNOWN = "celery.exceptions.NotRegistered"
 GARBAGE = "kombu.exceptions.DecodeError"
 #: Before 4.3.2 billiard took a child that exits for one that was killed.
 EXIT = "SystemExit" if tuple(map(int, version("billiard").split(".")[:3])) >= (4, 3, 2) else LOST
-RETRY, SUCCESS = ("retry", None), ("success", None)
 POOLS = ("prefork", "threads", "gevent", "solo")
 GREEN, ALONE = {"gevent"}, {"prefork"}
 LATE = {"countdown": 0.6, "expires": 0.3}
-#: The task's name, where a message names none.
-NAMELESS = "unknown"
-NAP = 0.1
-SHARED = {
-    semconv.MESSAGING_SYSTEM,
-    semconv.SYSTEM,
-    semconv.MESSAGING_DESTINATION_NAME,
-    semconv.TASK_NAME,
-}
-ATTEMPT = {
-    *SHARED,
-    semconv.MESSAGING_OPERATION_NAME,
-    semconv.MESSAGING_OPERATION_TYPE,
-    semconv.TASK_OUTCOME,
-    semconv.ERROR_TYPE,
-    semconv.FAILURE_CATEGORY,
-}
-WORKER = {semconv.SYSTEM, semconv.WORKER_NAME, semconv.EXIT_REASON}
 
 
 def plan(pool: str) -> list[Line]:
@@ -94,50 +70,22 @@ REVOKED = Line("revoked before", "succeed", 20, (("revoked", None),), started=0)
 UNDECODABLE = Line("undecodable", NAMELESS, 20, (("rejected", GARBAGE),), started=0, first_known=False)
 
 
-class Truth:
-    """A worker that has done its 1,000 jobs and was stopped, what it exported, and what is true."""
+class Truth(PlanTruth[TruthHarness, Line]):
+    """A worker that has done its 1,000 jobs."""
 
-    def __init__(self, worker: TruthHarness, pool: str) -> None:
-        self.pool = pool
-        self.worker = worker
-        self.lines = [*plan(pool), REVOKED, UNDECODABLE]
-        rest = JOBS - sum(line.count for line in self.lines)
-        self.lines.insert(0, Line("success", "succeed", rest, (SUCCESS,)))
-        self._run()
-        self.series: Series = worker.series
+    def __init__(self, worker: TruthHarness) -> None:
+        lines = [*plan(worker.pool), REVOKED, UNDECODABLE]
+        rest = JOBS - sum(line.count for line in lines)
+        super().__init__(worker, [Line("success", "succeed", rest, (SUCCESS,)), *lines], patience=150)
 
-    def _run(self) -> None:
+    def enqueue(self) -> list[str]:
+        """What needs a hand first; the ids are those of the rest."""
         worker, known = self.worker, self.lines[:-2]
         named = worker.worker_name
         reply = worker.client.call("enqueue_revoked", REVOKED.count, named, request=None, timeout=70)
         assert reply.error is None, reply.error
         worker.client.call("enqueue_garbage", UNDECODABLE.count, request=None)
-        self.ids = worker.enqueue_plan([(line.task, line.count, line.args, line.options) for line in known])
-        with suppress(NotInTimeError):  # the tests say what is missing
-            worker.wait_for_runs(sum(self.runs.values()), 150)
-        assert not worker.stop_worker().killed, worker.explain()
-
-    @property
-    def runs(self) -> Counter[tuple[str, str, str | None]]:
-        """Attempts by task, outcome and error."""
-        found: Counter[tuple[str, str, str | None]] = Counter()
-        for line in self.lines:
-            for outcome, error in line.ends:
-                found[self.name(line), outcome, error] += line.count
-        return found
-
-    def total(self, what: str) -> int:
-        """A sum over all lines."""
-        return sum(line.count * getattr(line, what) for line in self.lines)
-
-    def name(self, line: Line) -> str:
-        """``taskqueue.task.name``."""
-        own = "." not in line.task and line.task != NAMELESS
-        return f"support.apps.truth_celery.{line.task}" if own else line.task
-
-    def counted(self) -> Counter[tuple[str, str, str | None]]:
-        """Attempts as they were counted."""
-        return self.series.by(meters.RUNS.name, semconv.TASK_NAME, semconv.TASK_OUTCOME, semconv.ERROR_TYPE)
+        return worker.enqueue_plan([(line.task, line.count, line.args, line.options) for line in known])
 
 
 @pytest.fixture(scope="module", params=POOLS)
@@ -151,8 +99,8 @@ def truth(
     with running_truth(
         redis_broker(redis_server), tmp_path_factory.mktemp("truth"), pool, **options
     ) as worker:
-        found = Truth(worker, pool)
-        _write_table(found)
+        found = Truth(worker)
+        found.write_table()
         yield found
 
 
@@ -163,10 +111,7 @@ def test_each_attempt_is_counted_once_with_its_outcome_and_error(truth: Truth) -
 
 def test_each_delivery_is_counted_once(truth: Truth) -> None:
     """messaging.client.consumed.messages."""
-    expected: Counter[str] = Counter()
-    for (name, _outcome, _error), count in truth.runs.items():
-        expected[name] += count
-    assert truth.series.by(meters.CONSUMED.name, semconv.TASK_NAME) == expected
+    assert truth.series.by(meters.CONSUMED.name, semconv.TASK_NAME) == truth.deliveries
 
 
 def test_each_attempt_that_ran_has_a_duration(truth: Truth) -> None:
@@ -179,17 +124,19 @@ def test_each_attempt_that_ran_has_a_duration(truth: Truth) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "what"),
+    ("metric", "of_one"),
     [
-        (meters.WAIT_DURATION, "begun"),
-        (meters.TASK_ATTEMPTS, "finals"),
-        (meters.TOTAL_DURATION, "known_finals"),
+        (meters.WAIT_DURATION, lambda line: line.begun),
+        (meters.TASK_ATTEMPTS, lambda line: line.finals),
+        (meters.TOTAL_DURATION, lambda line: line.known_finals),
     ],
     ids=["wait", "attempts", "total"],
 )
-def test_each_histogram_holds_each_attempt_or_job(truth: Truth, metric: meters.Metric, what: str) -> None:
+def test_each_histogram_holds_each_attempt_or_job(
+    truth: Truth, metric: meters.Metric, of_one: Callable[[Line], int]
+) -> None:
     """Attempts that ran have waited; jobs that ended took attempts and time."""
-    assert truth.series.count(metric.name) == truth.total(what)
+    assert truth.series.count(metric.name) == truth.total(of_one)
 
 
 def test_jobs_took_as_many_attempts_as_they_had(truth: Truth) -> None:
@@ -259,10 +206,7 @@ def test_one_worker_is_one_series_set(truth: Truth) -> None:
 
 def test_no_attribute_is_an_id_or_a_place(truth: Truth) -> None:
     """The keys are those of the table, and no value is a job's id."""
-    own = {metric.name for metric in meters.TABLE if metric is not meters.DROPPED}
-    of_worker = {name for name in own if name.startswith("taskqueue.worker.")}
-    assert truth.series.attribute_keys(lambda name: name in own - of_worker) <= ATTEMPT
-    assert truth.series.attribute_keys(lambda name: name in of_worker) <= WORKER
+    assert truth.strange_keys() == set()
     assert not truth.series.attribute_values() & {*truth.ids, *truth.worker.lines("born")}
 
 
@@ -276,23 +220,3 @@ def test_nothing_is_active_at_the_end(truth: Truth) -> None:
     """Every attempt that began has ended."""
     assert truth.series.value(meters.ACTIVE.name) == 0
     assert truth.series.value(meters.ACTIVE_MAX_AGE.name) == 0
-
-
-def _write_table(truth: Truth) -> None:
-    target = os.environ.get("OTEL_TASKQUEUE_TRUTH_TABLE")
-    if not target:
-        return
-    counted, path = truth.counted(), Path(target)
-    rows = (
-        []
-        if path.exists()
-        else ["| pool | task | outcome | error.type | expected | counted |", "|---|---|---|---|---|---|"]
-    )
-    for key in sorted({*counted, *truth.runs}, key=str):
-        name, outcome, error = key
-        task = name.rpartition(".")[2]
-        rows.append(
-            f"| {truth.pool} | {task} | {outcome} | {error or ''} | {truth.runs[key]} | {counted[key]} |"
-        )
-    with path.open("a") as file:
-        file.write("\n".join(rows) + "\n")

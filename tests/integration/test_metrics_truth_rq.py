@@ -10,9 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rq.utils import import_attribute
@@ -20,42 +18,23 @@ from rq.utils import import_attribute
 from conformance.table import installed
 from otel_taskqueue import meters, semconv
 from support.harness import redis_broker
-from support.otlp.series import Series, ended_cleanly
+from support.otlp.series import ended_cleanly
+from support.planned import NAP, ORDER, RETRY, SUCCESS, TRANSIENT, PlanTruth
 from support.rq_lab import since
 from support.servers import RedisServer
 from support.truth_rq import Line, RQTruth, running_truth_rq
-from support.wait import NotInTimeError
 
 SPAWN = [since(2, 3), pytest.mark.xdist_group("spawn")]
 SPAWNED = int(os.environ.get("TASKQUEUE_TEST_SPAWNED", "1000"))
 PATIENCE = 240 + SPAWNED
 pytestmark = [pytest.mark.xdist_group("truth-rq"), pytest.mark.timeout(PATIENCE + 120)]
-ORDER = "support.apps.errors.OrderError"
-TRANSIENT = "support.apps.errors.TransientError"
 TIMEOUT = "rq.timeouts.JobTimeoutException"
 CORRUPT = "rq.exceptions.DeserializationError"
 NOWHERE = "support.apps.truth_rq.nowhere"
-RETRY, SUCCESS = ("retry", None), ("success", None)
 #: How many jobs, and how many workers side by side.
 KINDS = {"fork": (1000, 4), "simple": (1000, 1), "spawn": (SPAWNED, 2)}
 #: With fewer jobs everything happens once.
 ALL = 1000
-NAP = 0.1
-SHARED = {
-    semconv.MESSAGING_SYSTEM,
-    semconv.SYSTEM,
-    semconv.MESSAGING_DESTINATION_NAME,
-    semconv.TASK_NAME,
-}
-ATTEMPT = {
-    *SHARED,
-    semconv.MESSAGING_OPERATION_NAME,
-    semconv.MESSAGING_OPERATION_TYPE,
-    semconv.TASK_OUTCOME,
-    semconv.ERROR_TYPE,
-    semconv.FAILURE_CATEGORY,
-}
-WORKER = {semconv.SYSTEM, semconv.WORKER_NAME, semconv.EXIT_REASON}
 
 
 def once(times: int) -> dict[str, object]:
@@ -113,53 +92,30 @@ def _import_error() -> str:
     raise AssertionError(NOWHERE)
 
 
-class Truth:
-    """Workers that have done their jobs and were stopped, what they exported, and what is true."""
+class Truth(PlanTruth[RQTruth, Line]):
+    """Workers that have done their jobs."""
 
-    def __init__(self, workers: RQTruth, kind: str) -> None:
-        self.kind = kind
-        self.workers = workers
-        jobs = KINDS[kind][0]
-        self.lines = [line if jobs >= ALL else replace(line, count=1) for line in plan(kind)]
-        rest = jobs - sum(line.count for line in self.lines)
-        self.lines.insert(0, Line("success", "succeed", rest, (SUCCESS,)))
-        self._run()
-        self.series: Series = workers.series
-
-    def _run(self) -> None:
-        workers = self.workers
-        self.ids = workers.enqueue_plan(
-            [(line.task, line.count, line.args, line.options) for line in self.lines]
-        )
-        with suppress(NotInTimeError):  # the tests say what is missing
-            workers.wait_for_runs(self.total(lambda line: len(line.ends)), PATIENCE)
-        assert not workers.stop_worker().killed, workers.explain()
-
-    @property
-    def runs(self) -> Counter[tuple[str, str, str | None]]:
-        """Attempts by task, outcome and error."""
-        found: Counter[tuple[str, str, str | None]] = Counter()
-        for line in self.lines:
-            for outcome, error in line.ends:
-                found[line.name, outcome, error] += line.count
-        return found
+    def __init__(self, workers: RQTruth) -> None:
+        jobs = KINDS[workers.pool][0]
+        lines = [line if jobs >= ALL else replace(line, count=1) for line in plan(workers.pool)]
+        rest = jobs - sum(line.count for line in lines)
+        super().__init__(workers, [Line("success", "succeed", rest, (SUCCESS,)), *lines], PATIENCE)
 
     @property
     def exits(self) -> Counter[str]:
         """Work-horses by the reason for their end."""
         found: Counter[str] = Counter()
-        for line in self.lines if self.kind != "simple" else ():
+        for line in self.lines if self.pool != "simple" else ():
             for reason in line.reasons:
                 found[reason] += line.count
         return found
 
-    def total(self, of_one: Callable[[Line], int]) -> int:
-        """A sum over all jobs."""
-        return sum(line.count * of_one(line) for line in self.lines)
-
-    def counted(self) -> Counter[tuple[str, str, str | None]]:
-        """Attempts as they were counted."""
-        return self.series.by(meters.RUNS.name, semconv.TASK_NAME, semconv.TASK_OUTCOME, semconv.ERROR_TYPE)
+    def rows(self) -> Iterator[str]:
+        """The table tells of the work-horses too."""
+        yield from super().rows()
+        ended = self.series.by(meters.WORKER_EXITS.name, semconv.EXIT_REASON)
+        for reason in sorted({*ended, *self.exits}):
+            yield f"| {self.pool} | (exits) | {reason} | | {self.exits[reason]} | {ended[reason]} |"
 
 
 @pytest.fixture(scope="module", params=["fork", "simple", pytest.param("spawn", marks=SPAWN)])
@@ -171,8 +127,8 @@ def truth(
     where, workers = tmp_path_factory.mktemp("truth"), KINDS[kind][1]
     options = {"concurrency": workers, "env": {"OTEL_METRIC_EXPORT_INTERVAL": "1000"}}
     with running_truth_rq(redis_broker(redis_server), where, kind, **options) as running:
-        found = Truth(running, kind)
-        _write_table(found)
+        found = Truth(running)
+        found.write_table()
         yield found
 
 
@@ -183,10 +139,7 @@ def test_each_attempt_is_counted_once_with_its_outcome_and_error(truth: Truth) -
 
 def test_each_delivery_is_counted_once(truth: Truth) -> None:
     """messaging.client.consumed.messages."""
-    expected: Counter[str] = Counter()
-    for (name, _outcome, _error), count in truth.runs.items():
-        expected[name] += count
-    assert truth.series.by(meters.CONSUMED.name, semconv.TASK_NAME) == expected
+    assert truth.series.by(meters.CONSUMED.name, semconv.TASK_NAME) == truth.deliveries
 
 
 def test_each_attempt_has_a_duration_by_outcome(truth: Truth) -> None:
@@ -254,22 +207,19 @@ def test_one_worker_is_one_series_set(truth: Truth) -> None:
         for point in truth.series.points
         if point.name == meters.WORKER_UP.name
     }
-    assert {name for _instance, name in names} == set(truth.workers.names)
-    assert len(names) == len(truth.series.instances) == len(truth.workers.names)
+    assert {name for _instance, name in names} == set(truth.worker.names)
+    assert len(names) == len(truth.series.instances) == len(truth.worker.names)
 
 
 def test_no_attribute_is_an_id_or_a_place(truth: Truth) -> None:
     """The keys are those of the table, and no value is a job's id."""
-    own = {metric.name for metric in meters.TABLE} - {meters.DROPPED.name}
-    of_worker = {name for name in own if name.startswith("taskqueue.worker.")}
-    assert truth.series.attribute_keys(lambda name: name in own - of_worker) <= ATTEMPT
-    assert truth.series.attribute_keys(lambda name: name in of_worker) <= WORKER
+    assert truth.strange_keys() == set()
     assert not truth.series.attribute_values() & set(truth.ids)
 
 
 def test_a_clean_stop_says_so(truth: Truth) -> None:
     """taskqueue.worker.up is 1 while a worker runs, and 0 at the end."""
-    for name in truth.workers.names:
+    for name in truth.worker.names:
         history = truth.series.history(meters.WORKER_UP.name, taskqueue__worker__name=name)
         assert ended_cleanly(history), history
 
@@ -278,24 +228,3 @@ def test_nothing_is_active_at_the_end(truth: Truth) -> None:
     """Every attempt that began has ended."""
     assert truth.series.value(meters.ACTIVE.name) == 0
     assert truth.series.value(meters.ACTIVE_MAX_AGE.name) == 0
-
-
-def _write_table(truth: Truth) -> None:
-    target = os.environ.get("OTEL_TASKQUEUE_TRUTH_TABLE")
-    if not target:
-        return
-    path, rows = Path(target), list[str]()
-    if not path.exists():
-        rows = ["| kind | task | outcome | error.type | expected | counted |", "|---|---|---|---|---|---|"]
-    counted, expected = truth.counted(), truth.runs
-    for key in sorted({*counted, *expected}, key=str):
-        name, outcome, error = key
-        task = name.rpartition(".")[2]
-        rows.append(
-            f"| {truth.kind} | {task} | {outcome} | {error or ''} | {expected[key]} | {counted[key]} |"
-        )
-    ended = truth.series.by(meters.WORKER_EXITS.name, semconv.EXIT_REASON)
-    for reason in sorted({*ended, *truth.exits}):
-        rows.append(f"| {truth.kind} | (exits) | {reason} | | {truth.exits[reason]} | {ended[reason]} |")
-    with path.open("a") as file:
-        file.write("\n".join(rows) + "\n")

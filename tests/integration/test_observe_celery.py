@@ -16,37 +16,28 @@ from support.servers import RedisServer
 pytestmark = pytest.mark.xdist_group("observe-celery")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis that no other module uses."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def broker(server: RedisServer) -> RedisServer:
-    """The Redis, empty but for the number of leaders there were: a new one need not wait."""
-    observer.empty(server)
-    return server
-
-
-@pytest.fixture
-def observed(broker: RedisServer, receiver: Receiver, tmp_path: Path) -> Iterator[RealProcess]:
+def observed(empty_redis: RedisServer, receiver: Receiver, tmp_path: Path) -> Iterator[RealProcess]:
     """An observer of the queues mail and post, which looks each second."""
     process = observer.start(
-        tmp_path, "--queue", "mail,post", "--interval", "1", CELERY_BROKER_URL=broker.url(), **receiver.env()
+        tmp_path,
+        "--queue",
+        "mail,post",
+        "--interval",
+        "1",
+        CELERY_BROKER_URL=empty_redis.url(),
+        **receiver.env(),
     )
     yield process
     process.stop()
 
 
 def test_ready_jobs_of_all_priorities_are_counted_and_the_oldest_gives_the_age(
-    broker: RedisServer, observed: RealProcess, receiver: Receiver
+    empty_redis: RedisServer, observed: RealProcess, receiver: Receiver
 ) -> None:
     """Ten jobs on four priority steps are ten; the empty queue is 0, not absent."""
     orders = [{"queue": "mail", "priority": priority, "times": 2} for priority in (0, 3, 5, 6, 9)]
-    observer.enqueue(broker.url(), *orders)
+    observer.enqueue(empty_redis.url(), *orders)
     board = observer.wait_for_board(receiver, lambda board: (board.age("mail") or 0) > 3, "jobs that wait")
     assert {"ready": 10, "reserved": 0} == board.sizes("mail")
     assert {"ready": 0, "reserved": 0} == board.sizes("post")
@@ -57,11 +48,11 @@ def test_ready_jobs_of_all_priorities_are_counted_and_the_oldest_gives_the_age(
 
 
 def test_a_job_whose_time_has_not_come_is_not_the_oldest(
-    broker: RedisServer, observed: RealProcess, receiver: Receiver
+    empty_redis: RedisServer, observed: RealProcess, receiver: Receiver
 ) -> None:
     """An ETA of later lies at the end of the list: the job behind it counts, from its ETA on."""
     observer.enqueue(
-        broker.url(),
+        empty_redis.url(),
         {"queue": "mail", "countdown": 600, "times": 3},
         {"queue": "mail", "countdown": -100},
         {"queue": "post", "countdown": 600, "times": 2},
@@ -74,10 +65,10 @@ def test_a_job_whose_time_has_not_come_is_not_the_oldest(
 
 
 def test_without_our_time_in_the_message_the_age_is_absent(
-    broker: RedisServer, observed: RealProcess, receiver: Receiver
+    empty_redis: RedisServer, observed: RealProcess, receiver: Receiver
 ) -> None:
     """A producer that is not instrumented says nothing: absent, never zero."""
-    observer.enqueue(broker.url(), {"queue": "mail", "times": 2, "bare": True})
+    observer.enqueue(empty_redis.url(), {"queue": "mail", "times": 2, "bare": True})
     board = observer.wait_for_board(receiver, lambda board: board.sizes("mail").get("ready") == 2, "jobs")
     assert board.age("mail") is None
     assert board.age("post") == 0
@@ -85,17 +76,17 @@ def test_without_our_time_in_the_message_the_age_is_absent(
 
 
 def test_reserved_jobs_and_workers_belong_to_their_queue(
-    broker: RedisServer, observed: RealProcess, receiver: Receiver, tmp_path: Path
+    empty_redis: RedisServer, observed: RealProcess, receiver: Receiver, tmp_path: Path
 ) -> None:
     """Three held jobs of two queues; two workers, one of which consumes both."""
     go = tmp_path / "go"
     with (
-        observer.worker(tmp_path, broker.url(), "-Q", "mail,post", "-c", "2", name="both@test"),
-        observer.worker(tmp_path, broker.url(), "-Q", "mail", "-c", "1", name="mail@test"),
+        observer.worker(tmp_path, empty_redis.url(), "-Q", "mail,post", "-c", "2", name="both@test"),
+        observer.worker(tmp_path, empty_redis.url(), "-Q", "mail", "-c", "1", name="mail@test"),
     ):
         held = {"args": [str(go)]}
         observer.enqueue(
-            broker.url(), {"queue": "post", **held, "times": 2}, {"queue": "mail", **held, "times": 2}
+            empty_redis.url(), {"queue": "post", **held, "times": 2}, {"queue": "mail", **held, "times": 2}
         )
         board = observer.wait_for_board(
             receiver,
@@ -117,11 +108,11 @@ def test_reserved_jobs_and_workers_belong_to_their_queue(
 
 
 def test_a_worker_that_stops_vanishes_and_one_that_is_killed_grows_old(
-    broker: RedisServer, observed: RealProcess, receiver: Receiver, tmp_path: Path
+    empty_redis: RedisServer, observed: RealProcess, receiver: Receiver, tmp_path: Path
 ) -> None:
     """The clean stop ends its series; the killed one's age grows, so that somebody can be told."""
-    stopped = observer.worker(tmp_path, broker.url(), "-P", "solo", name="stopped@test")
-    killed = observer.worker(tmp_path, broker.url(), "-P", "solo", name="killed@test")
+    stopped = observer.worker(tmp_path, empty_redis.url(), "-P", "solo", name="stopped@test")
+    killed = observer.worker(tmp_path, empty_redis.url(), "-P", "solo", name="killed@test")
     observer.wait_for_board(receiver, lambda board: len(board.heartbeats()) == 2, "two workers")
     stopped.stop()
     killed.kill()
@@ -133,14 +124,16 @@ def test_a_worker_that_stops_vanishes_and_one_that_is_killed_grows_old(
 
 
 def test_keys_with_a_prefix_and_other_priority_steps_are_the_applications(
-    broker: RedisServer, receiver: Receiver, tmp_path: Path
+    empty_redis: RedisServer, receiver: Receiver, tmp_path: Path
 ) -> None:
     """`--app` brings the queue names, and the transport options that change the keys."""
     conf = {"broker_transport_options": {"global_keyprefix": "shop:", "priority_steps": [0, 5], "sep": ":"}}
-    env = {"TASKQUEUE_TEST_BROKER": broker.url(), "TASKQUEUE_TEST_CONF": json.dumps(conf)}
+    env = {"TASKQUEUE_TEST_BROKER": empty_redis.url(), "TASKQUEUE_TEST_CONF": json.dumps(conf)}
     arguments = ["--app", "support.apps.observed:app", "--interval", "1"]
     with observer.start(tmp_path, *arguments, **env, **receiver.env()):
         observer.enqueue(
-            broker.url(), {"queue": "mail"}, {"queue": "mail", "priority": 7, "times": 2}, conf=conf
+            empty_redis.url(), {"queue": "mail"}, {"queue": "mail", "priority": 7, "times": 2}, conf=conf
         )
         observer.wait_for_board(receiver, lambda board: board.sizes("mail").get("ready") == 3, "three jobs")
+        with observer.worker(tmp_path, empty_redis.url(), "-Q", "mail", "-P", "solo", conf=conf):
+            observer.wait_for_board(receiver, lambda board: board.workers("mail") == 1, "a worker's answer")

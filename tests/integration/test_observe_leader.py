@@ -22,21 +22,6 @@ pytestmark = pytest.mark.xdist_group("observe-leader")
 TAKEOVER_SECONDS = 10.0
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis that no other module uses."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def broker(server: RedisServer) -> RedisServer:
-    """The Redis, empty."""
-    observer.empty(server)
-    return server
-
-
 class Observers:
     """Some instances, which look as often as the command allows: each second."""
 
@@ -73,9 +58,9 @@ class Observers:
 
 
 @pytest.fixture
-def observers(broker: RedisServer, receiver: Receiver, tmp_path: Path) -> Iterator[Observers]:
+def observers(empty_redis: RedisServer, receiver: Receiver, tmp_path: Path) -> Iterator[Observers]:
     """None at first; all that were started end with the test."""
-    made = Observers(tmp_path, broker, receiver)
+    made = Observers(tmp_path, empty_redis, receiver)
     yield made
     for process in made.all.values():
         process.kill()
@@ -126,7 +111,7 @@ def test_a_killed_leader_is_followed_within_ten_seconds(observers: Observers, re
 
 
 def test_a_leader_that_was_frozen_says_nothing_any_more(
-    observers: Observers, broker: RedisServer, receiver: Receiver
+    observers: Observers, empty_redis: RedisServer, receiver: Receiver
 ) -> None:
     """SIGSTOP until another leads, then SIGCONT: it must not report as if no time had passed.
 
@@ -138,7 +123,7 @@ def test_a_leader_that_was_frozen_says_nothing_any_more(
     observers.wait_for_reports(1)
     frozen.send_signal(signal.SIGSTOP)
     observers.wait_for_leader_other_than("a")
-    with redis.Redis.from_url(broker.url()) as client:
+    with redis.Redis.from_url(empty_redis.url()) as client:
         client.execute_command("CLIENT", "PAUSE", 1500, "WRITE")
     frozen.send_signal(signal.SIGCONT)
     frozen.wait_for_line("no longer leads")
@@ -149,14 +134,14 @@ def test_a_leader_that_was_frozen_says_nothing_any_more(
 
 
 def test_a_leader_that_is_stopped_gives_up_at_once(
-    observers: Observers, broker: RedisServer, receiver: Receiver
+    observers: Observers, empty_redis: RedisServer, receiver: Receiver
 ) -> None:
     """SIGTERM ends it within two seconds with status 0; the next one need not wait for the lock to expire."""
     observers.start("a")
     observers.wait_for_leader_other_than()
     observers.start("b").wait_for_line("another instance leads")
     lock = "otel-taskqueue:observe:rq"
-    with redis.Redis.from_url(broker.url()) as client:
+    with redis.Redis.from_url(empty_redis.url()) as client:
         held = client.get(lock)
         stopped = observers.all["a"].stop(signal.SIGTERM)
         assert held is not None
@@ -169,11 +154,11 @@ def test_a_leader_that_is_stopped_gives_up_at_once(
     assert_never_two(receiver)
 
 
-def test_a_dead_collector_does_not_delay_the_stop(broker: RedisServer, tmp_path: Path) -> None:
+def test_a_dead_collector_does_not_delay_the_stop(empty_redis: RedisServer, tmp_path: Path) -> None:
     """SIGINT while an export hangs."""
     arguments = ["--rq", "--queue", "mail", "--interval", "1"]
     refused = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-    process = observer.start(tmp_path, *arguments, REDIS_URL=broker.url(), **refused)
+    process = observer.start(tmp_path, *arguments, REDIS_URL=empty_redis.url(), **refused)
     process.wait_for_line("this instance leads")
     process.wait_for_line("(?i)export")  # the SDK tells of its first failure
     stopped = process.stop(signal.SIGINT)
@@ -182,23 +167,23 @@ def test_a_dead_collector_does_not_delay_the_stop(broker: RedisServer, tmp_path:
 
 
 def test_the_broker_away_is_one_line_and_no_gauges(
-    observers: Observers, server: RedisServer, receiver: Receiver
+    observers: Observers, own_redis: RedisServer, receiver: Receiver
 ) -> None:
     """A restarted Redis: one line, silence, one line, and the gauges again; nobody leads twice."""
     observers.start("a")
     observers.wait_for_leader_other_than()
     observers.start("b").wait_for_line("another instance leads")
-    server.stop()
+    own_redis.stop()
     away = time.time_ns()
     for process in observers.all.values():
         process.wait_for_line("does not answer")
-        assert server.password not in process.output()
+        assert own_redis.password not in process.output()
     first = observers.leader()
     observers.all[first].wait_for_line("no longer leads")
     quiet = len(observer.reporters(receiver))
     wait_for(lambda: time.time_ns() - away > 8e9, 10, "eight seconds without a broker")
     assert quiet == len(observer.reporters(receiver))
-    server.start_again()
+    own_redis.start_again()
     observers.wait_for_reports(3, timeout=40.0)
     for name, process in observers.all.items():
         assert process.output().count("does not answer") == 1, (name, process.output())
@@ -213,53 +198,18 @@ def assert_never_two_at_once(receiver: Receiver) -> None:
     assert min(gaps) > 0.5, gaps
 
 
-def test_a_look_costs_at_most_twenty_commands_for_each_queue(
-    server: RedisServer, broker: RedisServer, receiver: Receiver, tmp_path: Path
-) -> None:
-    """Counted by Redis over 15 s, the election included, for one queue with everything it can have."""
-    with redis.Redis.from_url(server.url()) as client:
-        observer.enqueue(
-            server.url(),
-            # The oldest is not due: one more look at the list of its priority.
-            {"queue": "mail", "countdown": 600, "times": 2},
-            *({"queue": "mail", "priority": priority, "times": 2} for priority in (0, 3, 6, 9)),
-        )
-        client.hset("unacked", mapping={"tag": '[{"body": ""}, "", "mail"]'})
-        env = {"CELERY_BROKER_URL": server.url(), **receiver.env()}
-        process = observer.start(tmp_path, "--queue", "mail", **env)
-        with process:
-            observer.wait_for_board(receiver, lambda board: board.heartbeats() == {}, "the first look")
-            receiver.clear()  # the second look comes soon, then one each interval
-            observer.wait_for_board(
-                receiver, lambda board: board.sizes("mail") == {"ready": 10, "reserved": 1}, "the second look"
-            )
-            before = calls(client)
-            receiver.clear()
-            observer.wait_for_board(
-                receiver, lambda board: board.sizes("mail").get("ready") == 10, "the third look"
-            )
-            assert (observer.latest(receiver).age("mail") or 0) > 0
-            after = calls(client)
-    spent = {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)}
-    spent.pop("info", None)  # ours
-    assert 8 <= sum(spent.values()) <= 20, spent
-
-
-def calls(client: redis.Redis) -> dict[str, int]:
-    """Commands by name since the server started."""
-    return {name: stats["calls"] for name, stats in client.info("commandstats").items()}
-
-
 def test_a_queue_that_is_gone_is_no_longer_exported(
-    server: RedisServer, broker: RedisServer, receiver: Receiver, tmp_path: Path
+    empty_redis: RedisServer, receiver: Receiver, tmp_path: Path
 ) -> None:
     """Its series vanish with the next look; the others stay."""
     from rq import Queue
 
-    with redis.Redis.from_url(server.url()) as client:
+    with redis.Redis.from_url(empty_redis.url()) as client:
         for name in ("mail", "post"):
             Queue(name, connection=client).enqueue("time.time")
-        with observer.start(tmp_path, "--rq", "--interval", "1", REDIS_URL=server.url(), **receiver.env()):
+        with observer.start(
+            tmp_path, "--rq", "--interval", "1", REDIS_URL=empty_redis.url(), **receiver.env()
+        ):
             observer.wait_for_board(receiver, lambda board: board.sizes("post"), "both queues")
             Queue("post", connection=client).delete()
             board = observer.wait_for_board(receiver, lambda board: not board.sizes("post"), "one queue")

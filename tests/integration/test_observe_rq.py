@@ -22,28 +22,17 @@ pytestmark = pytest.mark.xdist_group("observe-rq")
 JOBS = "support.apps.observed"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis that no other module uses."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def client(server: RedisServer) -> Iterator[redis.Redis]:
-    """The Redis, empty."""
-    observer.empty(server)
-    with redis.Redis.from_url(server.url()) as made:
+def client(empty_redis: RedisServer) -> Iterator[redis.Redis]:
+    """A connection of the test's own."""
+    with redis.Redis.from_url(empty_redis.url()) as made:
         yield made
 
 
 @pytest.fixture
-def observed(
-    server: RedisServer, client: redis.Redis, receiver: Receiver, tmp_path: Path
-) -> Iterator[RealProcess]:
+def observed(empty_redis: RedisServer, receiver: Receiver, tmp_path: Path) -> Iterator[RealProcess]:
     """An observer of all queues, which looks each second."""
-    process = observer.start(tmp_path, "--interval", "1", REDIS_URL=server.url(), **receiver.env())
+    process = observer.start(tmp_path, "--interval", "1", REDIS_URL=empty_redis.url(), **receiver.env())
     yield process
     process.stop()
 
@@ -57,14 +46,14 @@ def start_worker(folder: Path, server: RedisServer, name: str, *queues: str) -> 
 
 
 def test_jobs_are_counted_by_state(
-    server: RedisServer, client: redis.Redis, observed: RealProcess, receiver: Receiver, tmp_path: Path
+    empty_redis: RedisServer, client: redis.Redis, observed: RealProcess, receiver: Receiver, tmp_path: Path
 ) -> None:
     """Ready, started, scheduled, deferred and failed jobs of two queues, and who listens to them."""
     from rq import Queue
 
     go = tmp_path / "go"
     mail, post = Queue("mail", connection=client), Queue("post", connection=client)
-    with start_worker(tmp_path, server, "w1", "post"):
+    with start_worker(tmp_path, empty_redis, "w1", "post"):
         post.enqueue(f"{JOBS}.fail")
         post.enqueue(f"{JOBS}.fail")
         held = post.enqueue(f"{JOBS}.until", str(go))
@@ -116,10 +105,10 @@ def test_the_age_is_that_of_the_oldest_job_not_of_the_one_in_front(
 
 
 def test_a_killed_worker_grows_old_until_it_is_forgotten(
-    server: RedisServer, client: redis.Redis, observed: RealProcess, receiver: Receiver, tmp_path: Path
+    empty_redis: RedisServer, client: redis.Redis, observed: RealProcess, receiver: Receiver, tmp_path: Path
 ) -> None:
     """Also after its hash has expired and other workers have cleaned it away."""
-    worker = start_worker(tmp_path, server, "killed", "mail")
+    worker = start_worker(tmp_path, empty_redis, "killed", "mail")
     observer.wait_for_board(receiver, lambda board: "killed" in board.heartbeats(), "a worker")
     worker.kill()
     client.delete("rq:worker:killed")
@@ -131,7 +120,7 @@ def test_a_killed_worker_grows_old_until_it_is_forgotten(
 
 
 def test_a_user_who_may_not_sort_gets_what_it_may_read(
-    server: RedisServer, client: redis.Redis, receiver: Receiver, tmp_path: Path
+    empty_redis: RedisServer, client: redis.Redis, receiver: Receiver, tmp_path: Path
 ) -> None:
     """Ages and workers need `SORT ... GET`, which Redis denies without the right to read every key."""
     from rq import Queue
@@ -139,7 +128,7 @@ def test_a_user_who_may_not_sort_gets_what_it_may_read(
     Queue("mail", connection=client).enqueue("time.time")
     rights = ["on", ">narrow", "+@all", "%R~rq:*", "~otel-taskqueue:*", "&*"]
     client.execute_command("ACL", "SETUSER", "watcher", "reset", *rights)
-    url = f"redis://watcher:narrow@127.0.0.1:{server.port}/0"
+    url = f"redis://watcher:narrow@127.0.0.1:{empty_redis.port}/0"
     with observer.start(tmp_path, "--rq", "--interval", "1", REDIS_URL=url, **receiver.env()) as process:
         board = observer.wait_for_board(receiver, lambda board: board.sizes("mail"), "what may be read")
         assert board.sizes("mail")["ready"] == 1
@@ -149,14 +138,14 @@ def test_a_user_who_may_not_sort_gets_what_it_may_read(
 
 
 def test_once_prints_a_table_and_exports_nothing(
-    server: RedisServer, client: redis.Redis, receiver: Receiver
+    empty_redis: RedisServer, client: redis.Redis, receiver: Receiver
 ) -> None:
     """For people: sizes, the age, the workers; also while another instance leads."""
     from rq import Queue
 
     client.set("otel-taskqueue:observe:rq", "another", px=60_000)
     Queue("mail", connection=client).enqueue("time.time")
-    told = observer.once("--once", REDIS_URL=server.url(), **receiver.env())
+    told = observer.once("--once", REDIS_URL=empty_redis.url(), **receiver.env())
     assert told.returncode == 0, told.stderr
     head, line = told.stdout.splitlines()[1:3]
     assert [
@@ -174,15 +163,15 @@ def test_once_prints_a_table_and_exports_nothing(
 
 
 def test_without_an_exporter_it_prints_a_table_each_interval(
-    server: RedisServer, client: redis.Redis, tmp_path: Path
+    empty_redis: RedisServer, client: redis.Redis, tmp_path: Path
 ) -> None:
     """Nobody said where metrics go."""
     from rq import Queue
 
     Queue("mail", connection=client).enqueue("time.time")
-    with observer.start(tmp_path, "--interval", "1", REDIS_URL=server.url()) as process:
+    with observer.start(tmp_path, "--interval", "1", REDIS_URL=empty_redis.url()) as process:
         wait_for(lambda: process.output().count("mail   1") >= 2, 20, "two tables", process.tail)
-        assert json.dumps(server.password)[1:-1] not in process.output()
+        assert json.dumps(empty_redis.password)[1:-1] not in process.output()
 
 
 def attributes(point: Any) -> set[str]:

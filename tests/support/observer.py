@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import redis
 
 from otel_taskqueue import meters, semconv
+from otel_taskqueue.observe.report import OBSERVED
 from support.env import base_env, script
 from support.otlp import Receiver
 from support.otlp.model import MetricPoint
@@ -68,10 +69,25 @@ def empty(server: RedisServer) -> None:
         client.mset({"otel-taskqueue:observe:celery:term": 7, "otel-taskqueue:observe:rq:term": 7})
 
 
+def check_attributes(points: Iterable[MetricPoint]) -> None:
+    """Each point is of a metric of the table, with exactly the attributes that this one gives it.
+
+    An observer knows all of them; none of them is optional to it.
+    """
+    wanted = {metric.name: set(metric.attributes) for metric in OBSERVED}
+    wrong = [f"{point.name} {sorted(point.attributes)}" for point in points if not _fits(point, wanted)]
+    assert not wrong, sorted(set(wrong))
+
+
+def _fits(point: MetricPoint, wanted: Mapping[str, set[str]]) -> bool:
+    return set(point.attributes) == wanted.get(point.name)
+
+
 class Board:
-    """The gauges of the latest export."""
+    """The gauges of the latest export; whatever an observer has exported agrees with the table of metrics."""
 
     def __init__(self, points: Sequence[MetricPoint]) -> None:
+        check_attributes(points)
         newest = max((point.time for point in points), default=0)
         self.points = [point for point in points if point.time == newest]
 
@@ -128,7 +144,9 @@ def wait_for_board(receiver: Receiver, accept: Any, what: str, timeout: float = 
 def reporters(receiver: Receiver) -> list[tuple[int, str]]:
     """Who exported when (unix nanoseconds of the look), in order of arrival."""
     found: list[tuple[int, str]] = []
-    for point in receiver.metrics():
+    points = receiver.metrics()
+    check_attributes(points)
+    for point in points:
         report = (point.time, str(point.resource.attributes[WHO]))
         if not found or found[-1] != report:
             found.append(report)

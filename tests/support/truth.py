@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from support import counting
 from support.celery_harness import CeleryHarness
 from support.harness import Broker, Options
 from support.otlp import Receiver
-from support.otlp.series import Series
-from support.wait import wait_for
+from support.planned import PlanLine
 
 APP = "support.apps.truth_celery"
-RUNS = "taskqueue.task.runs"
+RUNS = counting.RUNS
+#: The task's name, where a message names none.
+NAMELESS = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a plan: so many jobs of a task, and how each of its attempts ends.
+class Line(PlanLine):
+    """One line of a plan for Celery.
 
     Args:
-        label: what it is called in the table.
-        ends: outcome and ``error.type`` of each attempt of one job, in order.
-        started: how many of these attempts a process began.
+        started: how many of the attempts a process began.
         measured: how many told what they used (a killed child cannot; None: it may).
-        jobs: whether it is a job with an id and a time (garbage is none).
+        first_known: whether the message says when it was enqueued (garbage does not).
         finals: how many of the ends are final.
     """
 
-    label: str
-    task: str
-    count: int
-    ends: tuple[tuple[str, str | None], ...]
-    args: tuple[Any, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
     started: int | None = None
     measured: int | None = -1
     first_known: bool = True
     finals: int = 1
+
+    @property
+    def name(self) -> str:
+        """``taskqueue.task.name``."""
+        own = "." not in self.task and self.task != NAMELESS
+        return f"{APP}.{self.task}" if own else self.task
 
     @property
     def begun(self) -> int:
@@ -58,7 +58,7 @@ class Line:
         return self.begun if self.measured == -1 else self.measured
 
 
-class TruthHarness(CeleryHarness):
+class TruthHarness(counting.Counting, CeleryHarness):
     """A worker of ``truth_celery`` which exports its metrics often."""
 
     client_module: ClassVar[str] = "support.apps.truth_celery_client"
@@ -74,44 +74,6 @@ class TruthHarness(CeleryHarness):
             "OTEL_METRIC_EXPORT_INTERVAL": "300",
             "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "redis",
         }
-
-    def enqueue(self, task: str, count: int = 1, *args: Any, **options: Any) -> list[str]:
-        """Enqueue so many jobs of a task."""
-        return self.enqueue_plan([(task, count, args, options)])
-
-    def enqueue_plan(self, plan: Sequence[tuple[str, int, Sequence[Any], Mapping[str, Any]]]) -> list[str]:
-        """Enqueue a plan; the ids in its order."""
-        lines = [[task, count, list(args), dict(options)] for task, count, args, options in plan]
-        reply = self.client.call("enqueue", lines, request=None, timeout=60)
-        assert reply.error is None, reply.error
-        return reply.result
-
-    @property
-    def series(self) -> Series:
-        """The worker's metrics as they are now."""
-        return Series(self.receiver.metrics(), self.worker_service)
-
-    @property
-    def client_series(self) -> Series:
-        """The client's metrics as they are now."""
-        return Series(self.receiver.metrics(), self.client_service)
-
-    def wait_for_runs(self, count: int, timeout: float = 60.0, **attributes: Any) -> Series:
-        """Wait until so many attempts are counted."""
-
-        def counted() -> float:
-            points = [point for point in self.receiver.metrics() if point.name == RUNS]
-            return Series(points, self.worker_service).value(RUNS, **attributes) or 0
-
-        wait_for(
-            lambda: counted() >= count,
-            timeout,
-            f"{count} runs {attributes}",
-            lambda: (
-                f"{self.series.by(RUNS, 'taskqueue.task.name', 'taskqueue.task.outcome')}\n{self.explain()}"
-            ),
-        )
-        return self.series
 
     def lines(self, name: str) -> list[str]:
         """What the tasks and the children wrote into a file."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from support.counting import Counting
 from support.env import script
 from support.harness import Broker, Options
 from support.otlp import Receiver
-from support.otlp.series import INSTANCE, Series
+from support.planned import PlanLine
 from support.process import RealProcess, Stopped
 from support.rq_harness import WORKER_CLASSES, RQHarness
 from support.wait import wait_for
 
 JOBS = "support.apps.truth_rq."
-RUNS = "taskqueue.task.runs"
 POOL = "worker-pool"
 CLASSES = {
     **WORKER_CLASSES,
@@ -27,23 +27,15 @@ CLASSES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a plan: so many jobs of a task, and how each of its attempts ends.
+class Line(PlanLine):
+    """One line of a plan for RQ.
 
     Args:
-        label: what it is called in the table.
-        ends: outcome and ``error.type`` of each attempt of one job, in order.
         exits: why the work-horse of each attempt ended; empty: all by themselves.
         told: how many work-horses of one job could say how their attempt went (None: those which
             ended by themselves).
     """
 
-    label: str
-    task: str
-    count: int
-    ends: tuple[tuple[str, str | None], ...]
-    args: tuple[Any, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
     exits: tuple[str, ...] = ()
     told: int | None = None
 
@@ -65,7 +57,7 @@ class Line:
         return self.task if "." in self.task else JOBS + self.task
 
 
-class RQTruth(RQHarness):
+class RQTruth(Counting, RQHarness):
     """``options.concurrency`` workers side by side on one queue, which export their metrics often."""
 
     client_module: ClassVar[str] = "support.apps.truth_rq_client"
@@ -73,8 +65,6 @@ class RQTruth(RQHarness):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.others: list[RealProcess] = []
-        self._read = 0
-        self._runs: dict[tuple[Any, ...], float] = {}
 
     @property
     def names(self) -> list[str]:
@@ -124,54 +114,6 @@ class RQTruth(RQHarness):
         for other in self.others:
             other.stop()
         super().stop()
-
-    def enqueue(self, task: str, count: int = 1, *args: Any, **options: Any) -> list[str]:
-        """Enqueue so many jobs of a task."""
-        return self.enqueue_plan([(task, count, args, options)])
-
-    def enqueue_plan(self, plan: Sequence[tuple[str, int, Sequence[Any], Mapping[str, Any]]]) -> list[str]:
-        """Enqueue a plan; the ids in its order."""
-        lines = [[task, count, list(args), dict(options)] for task, count, args, options in plan]
-        return self.ask("enqueue", lines)
-
-    def ask(self, operation: str, *args: Any) -> Any:
-        """Let the client do something, outside of any span."""
-        reply = self.client.call(operation, *args, request=None, timeout=60)
-        assert reply.error is None, reply.error
-        return reply.result
-
-    @property
-    def series(self) -> Series:
-        """The workers' metrics as they are now."""
-        return Series(self.receiver.metrics(), self.worker_service)
-
-    @property
-    def client_series(self) -> Series:
-        """The client's metrics as they are now."""
-        return Series(self.receiver.metrics(), self.client_service)
-
-    def _counted(self) -> float:
-        """The sum of the runs, from what is new: a thousand jobs leave a hundred thousand points."""
-        points = self.receiver.metrics()
-        for point in points[self._read :]:
-            if point.name == RUNS and point.resource.service == self.worker_service:
-                instance = point.resource.attributes.get(INSTANCE)
-                key = (instance, *sorted(point.attributes.items()))
-                self._runs[key] = point.value or 0
-        self._read = len(points)
-        return sum(self._runs.values())
-
-    def wait_for_runs(self, count: int, timeout: float = 60.0) -> Series:
-        """Wait until so many attempts are counted."""
-        wait_for(
-            lambda: self._counted() >= count,
-            timeout,
-            f"{count} runs",
-            lambda: (
-                f"{self.series.by(RUNS, 'taskqueue.task.name', 'taskqueue.task.outcome')}\n{self.explain()}"
-            ),
-        )
-        return self.series
 
     def wait_for_value(self, name: str, accept: Any, timeout: float = 15.0, **attributes: Any) -> float:
         """Wait until a metric has a value (or one that a function takes); the value."""

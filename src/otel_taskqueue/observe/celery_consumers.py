@@ -11,19 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from otel_taskqueue import meters, semconv
-from otel_taskqueue.observe.celery_app import connect
 from otel_taskqueue.observe.readings import Look, Reading
+from otel_taskqueue.observe.redis_batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from otel_taskqueue.observe.celery_events import CeleryEvents
-    from otel_taskqueue.observe.target import Target
+    from otel_taskqueue.observe.celery_inquiry import Inquiry
 
 #: A worker not heard for this long (s) consumes nothing; Celery's heartbeat comes every 2 s.
 _ALIVE = 30.0
 _ASK_ALL = 300.0
-_PATIENCE = 1.0
 #: Questions to one silent worker before it waits for the next round.
 _TRIES = 3
 
@@ -31,9 +30,9 @@ _TRIES = 3
 class CeleryConsumers:
     """Counts the living workers of each queue."""
 
-    def __init__(self, app: Any, target: Target, events: CeleryEvents, queues: Sequence[str]) -> None:
-        self._app = app
-        self._target = target
+    def __init__(self, client: Any, inquiry: Inquiry, events: CeleryEvents, queues: Sequence[str]) -> None:
+        self._client = client
+        self._inquiry = inquiry
         self._events = events
         self._queues = queues
         self._known: dict[str, frozenset[str]] = {}
@@ -43,41 +42,34 @@ class CeleryConsumers:
 
     def read(self, now: float) -> Look:
         """The number of workers of each queue; nothing while a living worker's queues are unknown."""
+        batch = Batch(self._client)
         alive = self._events.alive(now, _ALIVE)
         if now >= self._ask_all_at:
             self._ask_all_at = now + _ASK_ALL
-            self._ask_all(alive)
+            self._ask_all(batch, alive)
         else:
-            self._ask_new(alive)
+            self._ask_new(batch, alive)
         self._mute -= alive
         counted = alive | self._mute
         self._known = {name: queues for name, queues in self._known.items() if name in counted}
         if counted - self._known.keys():
-            return Look((), 0)
-        return Look([self._count(queue) for queue in self._queues], 0)
+            return Look((), batch.commands)
+        return Look([self._count(queue) for queue in self._queues], batch.commands)
 
     def close(self) -> None:
         """There is nothing to give back."""
 
-    def _ask_all(self, alive: set[str]) -> None:
-        answers = self._ask(None)
+    def _ask_all(self, batch: Batch, alive: set[str]) -> None:
+        answers = self._inquiry.ask(batch, None)
         self._tries.clear()
         self._known.update(answers)
         self._mute = answers.keys() - alive
 
-    def _ask_new(self, alive: set[str]) -> None:
+    def _ask_new(self, batch: Batch, alive: set[str]) -> None:
         new = [name for name in alive - self._known.keys() if self._tries.get(name, 0) < _TRIES]
         if new:
-            self._known.update(self._ask(new))
+            self._known.update(self._inquiry.ask(batch, new))
         self._tries = {name: self._tries.get(name, 0) + (name in new) for name in alive}
-
-    def _ask(self, names: Sequence[str] | None) -> dict[str, frozenset[str]]:
-        with connect(self._app, self._target) as connection:
-            inspect: Any = self._app.control.inspect(
-                destination=names, timeout=_PATIENCE, connection=connection
-            )
-            answers: dict[str, list[dict[str, Any]]] = inspect.active_queues() or {}
-        return {name: frozenset(queue["name"] for queue in queues) for name, queues in answers.items()}
 
     def _count(self, queue: str) -> Reading:
         attributes = {

@@ -41,11 +41,11 @@ class Output(Protocol):
 
 
 class Loop:
-    """``open_sources`` connects to the broker, ``open_output`` begins a leadership's report."""
+    """``open_sources`` connects for a leader (None: for one look), ``open_output`` begins its report."""
 
     def __init__(
         self,
-        open_sources: Callable[[], Opened],
+        open_sources: Callable[[Lease | None], Opened],
         open_output: Callable[[Lease], Output],
         voice: Voice,
         broker: str,
@@ -69,7 +69,7 @@ class Loop:
 
     def once(self, output: Output) -> None:
         """One look, whoever leads. Raises what the broker's client raises."""
-        opened = self._open_sources()
+        opened = self._open_sources(None)
         try:
             time.sleep(opened.settle)
             for place, source in enumerate(opened.sources):
@@ -98,7 +98,7 @@ class Loop:
     def _look(self, lease: Lease, output: Output) -> None:
         if self._opened is None:
             try:
-                self._opened = self._open_sources()
+                self._opened = self._open_sources(lease)
             except Exception as error:  # noqa: BLE001  (each client has its own errors)
                 self._failed(-1, error)
                 return

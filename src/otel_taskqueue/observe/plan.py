@@ -16,7 +16,7 @@ class Plan:
     """``management`` is a URL, "" to look where the plugin usually listens, None for none.
 
     ``schedules`` is the Redis in which beat and cron publish their schedules; None: there is none.
-    ``app`` is a Celery application, None for RQ. ``once``: a look that is not a leader's.
+    ``app`` is a Celery application, None for RQ.
     """
 
     target: Target
@@ -26,7 +26,6 @@ class Plan:
     management: str | None = ""
     schedules: Target | None = None
     group: str = ""
-    once: bool = False
 
     @property
     def identity(self) -> str:

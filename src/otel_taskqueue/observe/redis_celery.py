@@ -2,13 +2,14 @@
 
 kombu keeps a queue in one list for each priority step (`keys_of`) and takes from the right.
 Each look costs one command for each queue and priority, a second one where the list is not empty, and a
-third one for at most two priorities where the oldest message is not the one that counts.
+third one for at most two priorities where another message than the oldest counts: once, while that
+one stays where it is.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from otel_taskqueue import semconv
 from otel_taskqueue.celery.job import nanoseconds
@@ -27,6 +28,16 @@ _DEPTH = 10
 _DEEPER_LOOKS = 2
 
 
+class _Tail(NamedTuple):
+    """The oldest message of a list, and since when (unix time, s) those from it on could be taken."""
+
+    digest: int
+    stamps: tuple[float | None, ...]
+
+
+_NO_TAIL = _Tail(0, ())
+
+
 class CeleryOnRedis:
     """The lists of some queues; ``keys`` are those of each queue, one for each priority step."""
 
@@ -34,6 +45,7 @@ class CeleryOnRedis:
         self._client = client
         self._keys = keys
         self._reserved = reserved
+        self._tails: dict[str, _Tail] = {}
 
     def read(self, now: float) -> Look:
         """All queues. Raises what redis-py raises."""
@@ -52,24 +64,32 @@ class CeleryOnRedis:
         sizes = {RESERVED: reserved[queue]} if queue in reserved else {}
         if None in lengths:  # not allowed
             return QueueState(queue, sizes)
-        ages: list[float | None] = [0.0] * len(keys)
-        filled = [place for place, length in enumerate(lengths) if length]
-        tails = batch.run([("LINDEX", keys[place], -1) for place in filled])
-        for place, tail in zip(filled, tails, strict=True):
-            if tail is not None:  # None: taken in the meantime
-                ages[place] = oldest_age([tail], lengths[place], now)
-        self._look_deeper(batch, keys, lengths, ages, now)
+        filled = {key: length for key, length in zip(keys, lengths, strict=True) if length}
+        ages = self._ages(batch, filled, now)
         return QueueState(queue, {READY: sum(lengths), **sizes}, _of_queue(ages))
 
-    def _look_deeper(
-        self, batch: Batch, keys: Sequence[str], lengths: Sequence[int], ages: list[float | None], now: float
-    ) -> None:
+    def _ages(self, batch: Batch, filled: Mapping[str, int], now: float) -> list[float | None]:
+        """Of the oldest message in each list that was not empty; the lengths are given."""
+        tails = batch.run([("LINDEX", key, -1) for key in filled])
+        for key, tail in zip(filled, tails, strict=True):
+            if tail is None:  # taken in the meantime
+                self._tails.pop(key, None)
+            elif self._tails.get(key, _NO_TAIL).digest != hash(tail):
+                self._tails[key] = _Tail(hash(tail), (_ready_at(tail),))
+        known = [key for key in filled if key in self._tails]
+        self._look_deeper(batch, {key: filled[key] for key in known}, now)
+        return [_age(self._tails[key].stamps, filled[key], now) for key in known]
+
+    def _look_deeper(self, batch: Batch, filled: Mapping[str, int], now: float) -> None:
         """Where the oldest message is not due, or does not say its age: the ones behind it."""
-        places = [place for place, age in enumerate(ages) if age is None and lengths[place] > 1]
-        places = places[:_DEEPER_LOOKS]
-        answers = batch.run([("LRANGE", keys[place], -_DEPTH, -1) for place in places])
-        for place, messages in zip(places, answers, strict=True):
-            ages[place] = oldest_age(messages or [], lengths[place], now)
+        short = [key for key, length in filled.items() if len(self._tails[key].stamps) != min(length, _DEPTH)]
+        keys = [key for key in short if _age(self._tails[key].stamps, filled[key], now) is None]
+        keys = keys[:_DEEPER_LOOKS]
+        answers = batch.run([("LRANGE", key, -_DEPTH, -1) for key in keys])
+        for key, messages in zip(keys, answers, strict=True):
+            if messages:
+                stamps = tuple(_ready_at(message) for message in messages)
+                self._tails[key] = _Tail(hash(messages[-1]), stamps)
 
 
 def keys_of(channel: Any, queue: str) -> list[str]:
@@ -84,7 +104,10 @@ def oldest_age(messages: Sequence[bytes | str], length: int, now: float) -> floa
 
     ``messages`` are the oldest of ``length``.
     """
-    stamps = [_ready_at(message) for message in messages]
+    return _age([_ready_at(message) for message in messages], length, now)
+
+
+def _age(stamps: Sequence[float | None], length: int, now: float) -> float | None:
     due = [now - stamp for stamp in stamps if stamp is not None and stamp <= now]
     if due:
         return max(due)

@@ -39,12 +39,14 @@ class RedisLock:
         self._expiry = int(_EXPIRY * 1000)
 
     def acquire(self) -> Held | float:
-        """Take the key, or look again when it expires (a leader that ends deletes it)."""
+        """Take the key, or look again when it expires (a leader that ends deletes it): one command."""
         client = self._connected()
+        left = client.pttl(self._key)
+        if left > 0:
+            return min(max(left / 1000, 0.05), _PAUSE)
         if client.set(self._key, self._ours, nx=True, px=self._expiry):
             return self._held(client)
-        left = client.pttl(self._key)
-        return min(max(left / 1000, 0.05), _PAUSE)
+        return 0.05  # another was faster
 
     def renew(self) -> bool:
         """Prolong the key and see whose it is, in one command.

@@ -2,7 +2,7 @@
 
 kombu keeps them in one hash for all queues; each value ends with the message's exchange and routing
 key. They are grouped inside Redis, so that no message travels: one command while there are none, else
-four (two of them given by a script), whatever the number of queues.
+three (two of them given by a script; at first four), whatever the number of queues.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ _MOST_BYTES = 16 * 2**20
 _MOST_LOOKUPS = 2
 _MOST_PLACES = 1000
 _GROUP = """
-if (redis.call('memory', 'usage', KEYS[1], 'samples', 20) or 0) > tonumber(ARGV[1]) then return false end
-local counts, groups = {}, {}
-for _, value in ipairs(redis.call('hvals', KEYS[1])) do
+local size = redis.call('memory', 'usage', KEYS[1], 'samples', 20)
+if not size then return {} end
+if size > tonumber(ARGV[1]) then return false end
+local counts, groups, values = {}, {}, redis.call('hvals', KEYS[1])
+if #values > tonumber(ARGV[2]) then return false end
+for _, value in ipairs(values) do
   local exchange, key = string.match(string.sub(value, -600), '^.*, ?([^,]*), ?("[^"]*")%]$')
   local place = exchange and (exchange .. ',' .. key) or ''
   counts[place] = (counts[place] or 0) + 1
@@ -54,16 +57,13 @@ class Reserved:
         self._bindings = bindings
         self._found: dict[tuple[str, str], frozenset[str]] = {}
         self._lookups = 0
+        self._some = False
 
     def by_queue(self, batch: Batch) -> dict[str, int]:
         """The count of each queue of which it is known."""
         self._lookups = 0
-        total = batch.run([("HLEN", self._key)])[0]
-        if total == 0:
-            return dict.fromkeys(self._queues, 0)
-        if total is None or total > _MOST_MESSAGES:
-            return {}
-        groups = batch.script(_GROUP, self._key, _MOST_BYTES, costs=2)
+        groups = self._groups(batch)
+        self._some = bool(groups)
         if groups is None:
             return {}
         counts = dict.fromkeys(self._queues, 0)
@@ -75,6 +75,16 @@ class Reserved:
             for queue in queues & counts.keys():
                 counts[queue] += count
         return counts
+
+    def _groups(self, batch: Batch) -> Sequence[Any] | None:
+        """Places with their counts; None when there are too many, or this user may not know."""
+        if not self._some:  # where the last look found some, the script is asked at once
+            total = batch.run([("HLEN", self._key)])[0]
+            if total == 0:
+                return ()
+            if total is None or total > _MOST_MESSAGES:
+                return None
+        return batch.script(_GROUP, self._key, _MOST_BYTES, _MOST_MESSAGES, costs=2)
 
     def _queues_of(self, batch: Batch, place: str) -> frozenset[str]:
         try:

@@ -64,28 +64,27 @@ class RQSchedulers:
     ) -> Iterator[Reading]:
         registry = ScheduledJobRegistry.key_template.format(queue)
         lock = RQScheduler.get_locking_key(queue)
-        first, missed, holder, left = batch.run(
-            [
-                ("ZRANGE", registry, 0, 0, "WITHSCORES"),
-                ("ZCOUNT", registry, f"({since}", now - self._grace),
-                ("GET", lock),
-                ("PTTL", lock),
-            ]
-        )
+        first, holder = batch.run([("ZRANGE", registry, 0, 0, "WITHSCORES"), ("GET", lock)])
         if holder is not None:
-            self._heartbeats[queue] = self._heartbeat(batch, text(holder), left, now)
+            self._heartbeats[queue] = self._heartbeat(batch, text(holder), lock, now)
         heartbeat = self._heartbeats.get(queue)
         if heartbeat is None and not first:
             return  # nobody schedules here
         name = _NAME + queue
         readings.last_run(name, heartbeat)
-        readings.missed(name, missed or 0)
         due = float(first[0][1]) if first else now
+        readings.missed(name, self._missed(batch, registry, due, since, now))
         yield readings.one(meters.SCHEDULE_LAG, name, max(0.0, now - due))
 
-    def _heartbeat(self, batch: Batch, holder: str, left: Any, now: float) -> float:
+    def _missed(self, batch: Batch, registry: str, due: float, since: float, now: float) -> int:
+        if due > now - self._grace:
+            return 0
+        return batch.run([("ZCOUNT", registry, f"({since}", now - self._grace)])[0] or 0
+
+    def _heartbeat(self, batch: Batch, holder: str, lock: str, now: float) -> float:
         """What the scheduler has written, else what the age of its lock says (older RQ)."""
         written = unix(batch.run([("HGET", _HASH + holder, "last_heartbeat")])[0])
         if written is not None:
             return written
+        left = batch.run([("PTTL", lock)])[0]
         return now - max(0.0, _LOCKED - float(left or 0) / 1000)

@@ -31,7 +31,7 @@ class RQWorkers:
     """What the set of workers tells, look after look."""
 
     def __init__(self) -> None:
-        self._seen = LastSeen("redis", semconv.RQ)
+        self._seen = LastSeen(semconv.RQ)
         self._present: set[str] = set()
 
     def queues(self, batch: Batch) -> list[str] | None:

@@ -20,8 +20,8 @@ LIMIT = 1000
 class LastSeen:
     """Names with the unix time (s) of their last sign of life; used by several threads."""
 
-    def __init__(self, system: str, library: str) -> None:
-        self._attributes = {semconv.MESSAGING_SYSTEM: system, semconv.SYSTEM: library}
+    def __init__(self, library: str) -> None:
+        self._library = library
         self._times: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -49,5 +49,5 @@ class LastSeen:
                 del self._times[name]
             times = dict(self._times)
         for name, at in times.items():
-            attributes = {**self._attributes, semconv.WORKER_NAME: name}
+            attributes = {semconv.SYSTEM: self._library, semconv.WORKER_NAME: name}
             yield Reading(meters.HEARTBEAT_AGE, max(0.0, now - at), attributes)

@@ -12,7 +12,7 @@ from otel_taskqueue.observe.errors import has, need
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from otel_taskqueue.observe.election import Lock
+    from otel_taskqueue.observe.election import Lease, Lock
     from otel_taskqueue.observe.plan import Plan
     from otel_taskqueue.observe.readings import Source
     from otel_taskqueue.observe.voice import Voice
@@ -66,13 +66,15 @@ def lock(plan: Plan) -> Lock:
     return RedisLock(lambda: _redis(plan)[0], plan.identity)
 
 
-def open_sources(plan: Plan, voice: Voice) -> Opened:
-    """Connect and make the sources. Raises what the broker's client raises."""
+def open_sources(plan: Plan, voice: Voice, lease: Lease | None) -> Opened:
+    """Connect and make the sources, of a leader or (None) for one look. Raises what the client raises."""
     if plan.library == "rq":
-        return _rq(plan, voice)
-    if plan.target.system == "rabbitmq":
-        return _celery_on_rabbit(plan, voice)
-    return _celery_on_redis(plan)
+        opened, client = _rq(plan, voice)
+    elif plan.target.system == "rabbitmq":
+        opened, client = _celery_on_rabbit(plan, voice), None
+    else:
+        opened, client = _celery_on_redis(plan)
+    return _with_schedules(plan, opened, client, lease)
 
 
 def _redis(plan: Plan) -> tuple[Any, Any]:
@@ -86,21 +88,20 @@ def _redis(plan: Plan) -> tuple[Any, Any]:
     return redis_client.of_channel(connection.default_channel), connection
 
 
-def _rq(plan: Plan, voice: Voice) -> Opened:
+def _rq(plan: Plan, voice: Voice) -> tuple[Opened, Any]:
     from otel_taskqueue.observe.rq import RQOnRedis  # noqa: PLC0415
     from otel_taskqueue.observe.rq_scheduler import RQSchedulers  # noqa: PLC0415
 
     client, _ = _redis(plan)
     queues = RQOnRedis(client, plan.queues, voice)
-    return _with_schedules(
-        plan, Opened([queues, RQSchedulers(client, lambda _batch: queues.names)], [client]), client
-    )
+    return Opened([queues, RQSchedulers(client, lambda _batch: queues.names)], [client]), client
 
 
-def _celery_on_redis(plan: Plan) -> Opened:
+def _celery_on_redis(plan: Plan) -> tuple[Opened, Any]:
     from otel_taskqueue.celery.broker import view_of  # noqa: PLC0415
     from otel_taskqueue.observe.celery_consumers import CeleryConsumers  # noqa: PLC0415
     from otel_taskqueue.observe.celery_events import CeleryEvents  # noqa: PLC0415
+    from otel_taskqueue.observe.celery_inquiry import Inquiry  # noqa: PLC0415
     from otel_taskqueue.observe.redis_celery import CeleryOnRedis, keys_of  # noqa: PLC0415
     from otel_taskqueue.observe.redis_reserved import Reserved  # noqa: PLC0415
 
@@ -117,9 +118,10 @@ def _celery_on_redis(plan: Plan) -> Opened:
     queues = CeleryOnRedis(client, {name: keys_of(channel, name) for name in plan.queues}, reserved)
     events = CeleryEvents(plan.app, plan.target)
     events.start()
-    consumers = CeleryConsumers(plan.app, plan.target, events, plan.queues)
+    inquiry = Inquiry(plan.app, channel, plan.group or plan.library)
+    consumers = CeleryConsumers(client, inquiry, events, plan.queues)
     opened = Opened([queues, events, consumers], [connection], settle=_SETTLE)
-    return _with_schedules(plan, opened, client if plan.schedules == plan.target else None)
+    return opened, client if plan.schedules == plan.target else None
 
 
 def _celery_on_rabbit(plan: Plan, voice: Voice) -> Opened:
@@ -132,21 +134,26 @@ def _celery_on_rabbit(plan: Plan, voice: Voice) -> Opened:
     queues = CeleryOnRabbit(lambda: celery_app.connect(plan.app, plan.target), plan.queues, management)
     events = CeleryEvents(plan.app, plan.target)
     events.start()
-    return _with_schedules(plan, Opened([queues, events], settle=_SETTLE), None)
+    return Opened([queues, events], settle=_SETTLE)
 
 
-def _with_schedules(plan: Plan, opened: Opened, client: Any) -> Opened:
-    """With what beat or cron tell about their schedules, where there is a Redis for that."""
+def _with_schedules(plan: Plan, opened: Opened, client: Any, lease: Lease | None) -> Opened:
+    """With what beat or cron tell about their schedules, where there is a Redis for that.
+
+    ``client`` is of the observed Redis, if they tell it there.
+    """
     if plan.schedules is None or not has("redis"):
         return opened
     from otel_taskqueue.observe import redis_client  # noqa: PLC0415  (an extra)
     from otel_taskqueue.observe.schedules import Schedules  # noqa: PLC0415
 
     connections = opened.connections
+    observer = plan.group or plan.library
     if client is None:
         client = redis_client.connect(plan.schedules)
         connections = (*connections, client)
-    schedules = Schedules(client, plan.library, plan.group or plan.library, remember=not plan.once)
+        observer += f"@{plan.target.label}"  # several brokers, each with a leader, may have theirs there
+    schedules = Schedules(client, plan.library, observer, leads=None if lease is None else lease.holds)
     return opened._replace(sources=(*opened.sources, schedules), connections=connections)
 
 

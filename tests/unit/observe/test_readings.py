@@ -79,7 +79,7 @@ def test_what_is_not_known_of_a_queue_makes_no_reading() -> None:
 
 def test_a_silent_worker_is_forgotten_after_an_hour_and_one_that_says_goodbye_at_once() -> None:
     """Its age grows until then."""
-    seen = LastSeen("redis", semconv.RQ)
+    seen = LastSeen(semconv.RQ)
     for name in ("killed", "stopped"):
         seen.seen(name, NOW)
     seen.gone("stopped")
@@ -91,7 +91,7 @@ def test_a_silent_worker_is_forgotten_after_an_hour_and_one_that_says_goodbye_at
 
 def test_workers_that_come_and_go_do_not_fill_the_memory() -> None:
     """The one silent for longest goes first."""
-    seen = LastSeen("redis", semconv.RQ)
+    seen = LastSeen(semconv.RQ)
     for number in range(LIMIT + 5):
         seen.seen(f"w{number}", NOW + number)
     assert len(seen.names()) == LIMIT

@@ -53,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"otel-taskqueue observe: {error}", file=sys.stderr)
         return 1
     voice = Voice()
-    loop = Loop(lambda: open_sources(plan, voice), outputs, voice, plan.target.label, arguments.interval)
+    loop = Loop(
+        lambda lease: open_sources(plan, voice, lease), outputs, voice, plan.target.label, arguments.interval
+    )
     with suppress_instrumentation():
         return _once(loop, plan) if arguments.once else _for_ever(loop, plan, voice)
 

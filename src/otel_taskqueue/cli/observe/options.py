@@ -61,7 +61,6 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         _management(arguments.management_url),
         _schedules(arguments.schedules, broker, app, tls),
         arguments.group or "",
-        arguments.once,
     )
     sources.check_libraries(plan)
     if library == "celery" and app is None:
