@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 from collections import Counter
@@ -10,6 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from redis import Redis
 
 from support.apps.notes import DIRECTORY
 from support.client import Client
@@ -21,8 +25,12 @@ from support.rq_harness import WORKER_CLASSES
 from support.servers import RedisServer
 from support.wait import wait_for
 
-MATRIX = "OTEL_TASKQUEUE_LOG_MATRIX"
+#: Switches of the two handlers that others offer.
+AUTO = "OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION"
+SDK = "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED"
+SECRET = "TOPSECRET"
 MESSAGE_ID, ATTEMPT = "messaging.message.id", "taskqueue.task.attempt"
+CATEGORY = "taskqueue.failure.category"
 _serial = itertools.count(1)
 _CELERY = ["-A", "support.apps.logs_celery", "worker", "-l", "INFO", "--without-gossip", "--without-mingle"]
 
@@ -91,7 +99,7 @@ class Speaker:
     def chat(self) -> str:
         """One job with two attempts, and the worker's stop after it."""
         retries = {"retries": 1} if self.case.room == "rq" else {}
-        job_id = self.enqueue("chat", "TOPSECRET", kwargs={"password": "TOPSECRET"}, **retries)
+        job_id = self.enqueue("chat", SECRET, kwargs={"password": SECRET}, **retries)
         ends = {"celery": f"{job_id}] succeeded", "rq": "esult is kept"}
         self.wait_for_line(ends[self.case.room])
         self.stop()
@@ -107,12 +115,13 @@ class Speaker:
             self.worker.tail,
         )
 
-    def wait_for_shipped(self, text: str) -> LogLine:
-        """Wait until a line has arrived."""
+    def wait_for_shipped(self, text: str, job_id: str | None = None) -> LogLine:
+        """Wait until a line has arrived, about this job if one is named."""
         assert self.worker is not None
 
         def look() -> LogLine | None:
-            return next((line for line in self.receiver.logs() if text in str(line.body)), None)
+            found = (line for line in self.lines(text) if job_id in {None, line.attributes.get(MESSAGE_ID)})
+            return next(found, None)
 
         seen = lambda: [str(line.body)[:150] for line in self.receiver.logs()]  # noqa: E731
         found = wait_for(
@@ -135,6 +144,17 @@ class Speaker:
     def lines(self, text: str) -> list[LogLine]:
         """What arrived with this text."""
         return [line for line in self.receiver.logs() if text in str(line.body)]
+
+    def sent(self, text: str) -> list[Any]:
+        """Everything that arrived and has this text anywhere."""
+        receiver = self.receiver
+        found = [*receiver.spans(), *receiver.logs(), *receiver.metrics()]
+        return [item for item in found if text in repr(item)]
+
+    def categories(self, line: LogLine) -> tuple[object, object]:
+        """What kind of failure the line about an attempt's end tells of, and the attempt's span."""
+        span = self.attempt(str(line.attributes[MESSAGE_ID]), int(str(line.attributes[ATTEMPT])))
+        return line.attributes.get(CATEGORY), span.attributes.get(CATEGORY)
 
     def attempt(self, job_id: str, number: int) -> Span:
         """The process span of an attempt."""
@@ -185,6 +205,27 @@ def speaking(case: Case, client: Client, redis: RedisServer, directory: Path) ->
 
 
 @contextmanager
+def chatting(
+    case: Case, client: Client, redis: RedisServer, directory: Path, *, compared: bool
+) -> Iterator[tuple[Speaker, Speaker | None, str]]:
+    """A worker that has run one job, the bare one that did the same meanwhile, and the job's id."""
+    bare = Speaker(case.bare, client, redis, directory / "bare") if compared else None
+    with Speaker(case, client, redis, directory) as speaker:
+        if bare is not None:
+            with bare:
+                bare.ready().chat()
+        yield speaker, bare, speaker.ready().chat()
+
+
+def leave_unrestorable(redis: RedisServer) -> None:
+    """A message that the next Celery worker finds unacknowledged and cannot restore: kombu logs all of it."""
+    message = {"body": SECRET, "headers": "none", "properties": {"token": SECRET}}
+    client = Redis.from_url(redis.url())
+    client.hset("unacked", "lost", json.dumps([message, "", "nowhere"]))
+    client.zadd("unacked_index", {"lost": 0})
+
+
+@contextmanager
 def running_client(redis: RedisServer, directory: Path) -> Iterator[Client]:
     """One client for all workers, with a receiver that nobody looks at."""
     with Receiver() as receiver:
@@ -192,33 +233,6 @@ def running_client(redis: RedisServer, directory: Path) -> Iterator[Client]:
         found = Client("support.apps.logs_client", env, directory / "client.log")
         yield found
         found.stop()
-
-
-class Matrix:
-    """Case x logger -> how often each line arrived, and whether it named its attempt."""
-
-    def __init__(self, room: str) -> None:
-        self._room = room
-        self._rows: dict[str, dict[str, str]] = {}
-
-    def add(self, case: Case, kind: str, count: int, *, ids: bool) -> None:
-        """One field: 1 means that each text of this kind arrived once."""
-        said = f"{count}{'' if ids else ', ids wrong'}"
-        known = self._rows.setdefault(f"{case.name} ({case.pool})", {}).get(kind)
-        if known is None or known == "1":
-            self._rows[f"{case.name} ({case.pool})"][kind] = said
-
-    def write(self) -> None:
-        """Append the table to the file that is asked for."""
-        path = os.environ.get(MATRIX)
-        if not path or not self._rows:
-            return
-        kinds = list(dict.fromkeys(kind for row in self._rows.values() for kind in row))
-        text = [f"\n## {self._room}\n\n| case | {' | '.join(kinds)} |\n|{' --- |' * (len(kinds) + 1)}\n"]
-        for name, row in self._rows.items():
-            text.append(f"| {name} | {' | '.join(row.get(kind, '-') for kind in kinds)} |\n")
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.writelines(text)
 
 
 _PARTS = (

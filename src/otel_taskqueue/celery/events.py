@@ -15,7 +15,7 @@ from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core.attempts import open_attempt
 from otel_taskqueue.core.failure import Verdict
 from otel_taskqueue.core.guard import Guarded
-from otel_taskqueue.core.job import JobView
+from otel_taskqueue.core.job import Current, JobView
 from otel_taskqueue.core.message import Incoming
 from otel_taskqueue.semconv import Outcome
 
@@ -63,15 +63,12 @@ def _on_unknown(
     **_: Any,
 ) -> None:
     """A message for a task that this worker does not know."""
-    raised = failure.reported("celery.exceptions.NotRegistered", f"{name!r} is not registered in this worker")
-    _report(sender, message, name, id, Verdict(Outcome.UNKNOWN, raised))
+    _report(sender, message, name, id, unknown(name))
 
 
 def _on_rejected(sender: Any = None, message: Any = None, exc: Any = None, **_: Any) -> None:
     """A message that is no task, or one that cannot be made into a request."""
-    raised = failure.raised(exc) if exc is not None else None
-    description = "" if raised else "the message is no task message"
-    _reject(sender, message, Verdict(Outcome.REJECTED, raised, description=description))
+    _reject(sender, message, rejected(exc))
 
 
 def undecodable(_telemetry: Telemetry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -80,12 +77,41 @@ def undecodable(_telemetry: Telemetry) -> Callable[[Callable[..., Any]], Callabl
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
         def on_decode_error(consumer: Any, message: Any, exc: Exception) -> Any:
             with Guarded("verdict"):
-                _reject(consumer, message, Verdict(Outcome.REJECTED, failure.raised(exc)))
+                _reject(consumer, message, rejected(exc))
             return original(consumer, message, exc)
 
         return on_decode_error
 
     return wrapper
+
+
+def unknown(name: str) -> Verdict:
+    """The verdict on a message for a task that this worker does not know."""
+    raised = failure.reported("celery.exceptions.NotRegistered", f"{name!r} is not registered in this worker")
+    return Verdict(Outcome.UNKNOWN, raised)
+
+
+def rejected(error: BaseException | None) -> Verdict:
+    """The verdict on a message that is no task (None), cannot be decoded or made into a request."""
+    if error is None:
+        return Verdict(Outcome.REJECTED, description="the message is no task message")
+    return Verdict(Outcome.REJECTED, failure.raised(error))
+
+
+def attempt_of(consumer: Any, message: Any, name: str, job_id: str) -> Current:
+    """The attempt that such a message stands for."""
+    headers: dict[str, Any] = message.headers or {}
+    view = view_of(consumer.app)
+    job = JobView(
+        library=semconv.CELERY,
+        broker=view.broker,
+        task=str(name),
+        id=str(job_id),
+        queue=view.queue_of_delivery(message.delivery_info or {}),
+        attempt=(headers.get("retries") or 0) + 1,
+        worker=consumer.hostname,
+    )
+    return Current(job, _carrier.select(headers), None)
 
 
 def _reject(consumer: Any, message: Any, verdict: Verdict) -> None:
@@ -109,19 +135,9 @@ def _report(consumer: Any, message: Any, name: str, job_id: str, verdict: Verdic
     if telemetry is None or not delivery.reports(telemetry):
         return
     with Guarded("verdict"):
-        headers: dict[str, Any] = message.headers or {}
-        carrier = _carrier.select(headers)
-        view = view_of(consumer.app)
-        job = JobView(
-            library=semconv.CELERY,
-            broker=view.broker,
-            task=str(name),
-            id=str(job_id),
-            queue=view.queue_of_delivery(message.delivery_info or {}),
-            attempt=(headers.get("retries") or 0) + 1,
-            worker=consumer.hostname,
-        )
+        found = attempt_of(consumer, message, name, job_id)
         link = telemetry.settings.trace_style == "link"
-        attempt = open_attempt(telemetry, lambda _attempt: Incoming(job, carrier, _no_verdict, link=link))
+        incoming = Incoming(found.job, found.carrier, _no_verdict, link=link)
+        attempt = open_attempt(telemetry, lambda _attempt: incoming)
         arbiter.count(attempt, verdict)
         delivery.alone(attempt, verdict, time.time_ns())

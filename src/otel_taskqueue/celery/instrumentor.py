@@ -87,7 +87,7 @@ def table(telemetry: Telemetry) -> list[Patch]:
         Patch("celery.worker.strategy", "create_request_cls", watch.request_class(telemetry)),
         Patch("celery.app.trace", "build_tracer", run.tracer(telemetry)),
         Patch("celery.worker.consumer.consumer", "build_tracer", run.tracer(telemetry)),
-        Patch("celery.worker.consumer.consumer", "Consumer.on_decode_error", events.undecodable(telemetry)),
+        *_messages_without_request(telemetry),
         Patch("celery.concurrency.prefork", "TaskPool.on_start", boot.pool_start(telemetry)),
         Patch("celery.concurrency.prefork", "process_initializer", boot.child_start(telemetry)),
         Patch("celery.concurrency.prefork", "process_destructor", boot.child_end(telemetry)),
@@ -117,6 +117,19 @@ def _chord_bookkeeping(telemetry: Telemetry) -> list[Patch]:
     return [
         Patch("celery.backends.base", "KeyValueStoreBackend.on_chord_part_return", quiet),
         *(Patch("celery.backends.redis", f"RedisBackend.{name}", quiet) for name in redis),
+    ]
+
+
+def _messages_without_request(telemetry: Telemetry) -> list[Patch]:
+    """What the consumer makes of a message for which there is no task, or which is none."""
+    wrappers = {
+        "on_unknown_task": logs.about_message(telemetry, 1),
+        "on_invalid_task": logs.about_message(telemetry, 1),
+        "on_decode_error": logs.about_message(telemetry, 0, then=events.undecodable(telemetry)),
+    }
+    return [
+        Patch("celery.worker.consumer.consumer", f"Consumer.{name}", wrapper)
+        for name, wrapper in wrappers.items()
     ]
 
 

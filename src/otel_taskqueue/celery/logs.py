@@ -1,17 +1,18 @@
-"""Celery's log lines: which of them are about which attempt, and what they say about its payload."""
+"""Celery's log lines: which attempt each is about, what it says about its payload and its failure."""
 
 from __future__ import annotations
 
 import functools
 import sys
 import weakref
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_taskqueue import semconv
-from otel_taskqueue.celery import compat
+from otel_taskqueue.celery import compat, events, verdicts
 from otel_taskqueue.celery import job as _job
 from otel_taskqueue.celery.broker import view_of
-from otel_taskqueue.core import delivery
+from otel_taskqueue.core import delivery, oom
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.job import Current
 from otel_taskqueue.core.logs import channels, fields, handlers, outgoing
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanContext
 
+    from otel_taskqueue.core.failure import Verdict
     from otel_taskqueue.core.telemetry import Telemetry
 
     Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 #: What the values of `celery.app.trace` and `celery.worker.strategy` say about a job's payload.
 _PAYLOAD: Final = frozenset({"args", "kwargs", "return_value", "traceback"})
-#: Logger -> beginning of a line -> which of its arguments hold a payload (a message, a request).
+#: Logger -> beginning of a line -> which of its arguments hold a payload (a message, a request, a timer's).
 _PAYLOAD_AT: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
     "celery.worker.strategy": {"Couldn't convert ETA": (2,)},
     "celery.worker.consumer.consumer": {
@@ -38,22 +40,30 @@ _PAYLOAD_AT: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "Can't decode message body": (3, 4),
         "Failed to cancel active request": (0,),
     },
+    "celery.worker.loops": {"Error cancelling hub timer entry": (0,)},
     "celery.pool": {"TaskPool: Apply": (1, 2)},
     "celery.concurrency.asynpool": {"got %r while flushing": (0,)},
+    "kombu.transport.redis": {"Could not restore message": (0,), "Cannot process event": (1,)},
+    "kombu.transport.gcpubsub": {"queue:%s got message": (2,)},
+    "kombu.mixins": {"Can't decode message body": (3,)},
 }
+#: Logger -> what a payload stands behind, in lines that have no arguments: a call, the entries of a schedule.
+_PAYLOAD_BEHIND: Final = {"kombu.channel": "(", "celery.beat": "Current schedule:"}
 _HIDDEN: Final = "…"
 _NONE: Final[Mapping[str, tuple[int, ...]]] = {}
+_LOST: Final = frozenset({"WorkerLostError", "SystemExit", "KeyboardInterrupt"})
 
 _telemetry: Telemetry | None = None
 _latest: Callable[[], Any] = lambda: None  # noqa: E731  a weak reference, later
+_oom: oom.Evidence | None = None
 
 
 def connect(telemetry: Telemetry) -> None:
     """Give records of jobs their fields; in a worker whose logging is set up already, ship them."""
-    global _telemetry  # noqa: PLW0603  one set of settings per library
+    global _telemetry, _oom
     if not telemetry.settings.logs:
         return
-    _telemetry = telemetry
+    _telemetry, _oom = telemetry, oom.Evidence()
     fields.install(semconv.CELERY, telemetry.settings.baggage_keys)
     fields.find_by("celery.worker.strategy", _received)
     for logger in ("celery.worker.control", "celery.worker.consumer.consumer"):
@@ -131,24 +141,102 @@ def about_request(_telemetry: Telemetry) -> Wrapper:
     return wrapper
 
 
+def about_message(telemetry: Telemetry, at: int, then: Wrapper | None = None) -> Wrapper:
+    """Wrap a method of `Consumer` whose argument ``at`` is a message that never becomes a request."""
+
+    def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        after = then(original) if then is not None else original
+        if not telemetry.settings.logs:
+            return after
+
+        def call(consumer: Any, *args: Any, **kwargs: Any) -> Any:
+            message = kwargs["message"] if "message" in kwargs else args[at]
+            token = fields.about(functools.partial(_unrequested, consumer, message))
+            try:
+                return after(consumer, *args, **kwargs)
+            finally:
+                fields.about_nothing(token)
+
+        return call
+
+    return wrapper
+
+
 def as_shipped(record: logging.LogRecord) -> None:
-    """Take arguments and results out of a copy of one of Celery's own lines."""
-    if not record.name.startswith("celery.") or record.name.startswith("celery.redirected"):
+    """A copy of a line of Celery or kombu: without arguments and results, with the failure it tells of."""
+    if not record.name.startswith(("celery.", "kombu.")) or record.name.startswith("celery.redirected"):
         return
-    vars(record).pop("data", None)
     error, frames = outgoing.exception_of(record)
     if error is not None:
         error = compat.unwrap(error)
         record.exc_info = (type(error), error, frames)
-    args: Any = record.args
-    if isinstance(args, dict):
-        values = cast("Mapping[str, Any]", args)
-        record.args = {key: _HIDDEN if key in _PAYLOAD else value for key, value in values.items()}
-        return
+    verdict = _verdict_in(record, error)
+    if verdict is not None and verdict.category is not None:
+        vars(record)[semconv.FAILURE_CATEGORY] = verdict.category
+    _without_payload(record)
+
+
+def _without_payload(record: logging.LogRecord) -> None:
+    vars(record).pop("data", None)
+    text, args = str(record.msg), cast("Any", record.args)
     for beginning, places in _PAYLOAD_AT.get(record.name, _NONE).items():
-        if str(record.msg).startswith(beginning):
-            values = cast("tuple[Any, ...]", args)
+        if text.startswith(beginning):
+            # A single dict is what `logging` makes of a tuple with nothing but that dict.
+            values = cast("tuple[Any, ...]", args if isinstance(args, tuple) else (args,))
             record.args = tuple([_HIDDEN if at in places else value for at, value in enumerate(values)])
+            return
+    if isinstance(args, dict):
+        named = cast("Mapping[str, Any]", args)
+        record.args = {key: _HIDDEN if key in _PAYLOAD else value for key, value in named.items()}
+    mark = _PAYLOAD_BEHIND.get(record.name)
+    if mark is not None and mark in text:
+        record.msg, record.args = f"{text.partition(mark)[0]}{mark}{_HIDDEN}", ()
+
+
+def _verdict_in(record: logging.LogRecord, error: BaseException | None) -> Verdict | None:
+    """How the attempt ended of which the line tells; None: the line tells of no end."""
+    text, args = str(record.msg), cast("Any", record.args)
+    if record.name == "celery.app.trace" and isinstance(args, dict) and "exc" in args:
+        # Told while the tracer handles it; what the record has may be a stand-in that can be pickled.
+        return _of_error(sys.exc_info()[1])
+    if record.name == "celery.worker.request":
+        return _of_request(text, error, args)
+    if record.name == "celery.worker.consumer.consumer":
+        if text.startswith("Received unregistered task"):
+            return events.unknown("")
+        if text.startswith(("Received invalid task", "Received and deleted", "Can't decode message")):
+            return events.rejected(error)
+    return None
+
+
+def _of_request(text: str, error: BaseException | None, args: Any) -> Verdict | None:
+    """As `celery.watch` judges right after the line."""
+    if text.startswith("Hard time limit"):
+        return verdicts.of_hard_limit(None, None)
+    if text.startswith("Task %s[%s] retry"):  # in the name of a dead child
+        error = getattr(args[-1], "exc", None)
+    elif not text.startswith("Task handler raised error"):
+        return None
+    kind = type(error).__name__
+    if kind in _LOST:
+        lost = SimpleNamespace(exception=error)
+        return verdicts.of_lost(lost, None, oom=_oom is not None and _oom.rose())
+    return verdicts.of_hard_limit(error, None) if kind == "TimeLimitExceeded" else _of_error(error)
+
+
+def _of_error(error: BaseException | None) -> Verdict | None:
+    if error is None:
+        return None
+    names = [kind.__name__ for kind in type(error).__mro__]
+    state = next((verdicts.STATES[name] for name in names if name in verdicts.STATES), "FAILURE")
+    return verdicts.of_state(None, state, error, "")
+
+
+def _unrequested(consumer: Any, message: Any) -> Current | None:
+    headers: Any = getattr(message, "headers", None) or {}
+    if not headers.get("id"):
+        return None
+    return events.attempt_of(consumer, message, headers.get("task") or "unknown", headers["id"])
 
 
 def _received(record: logging.LogRecord) -> Current | None:

@@ -44,7 +44,8 @@ def markdown() -> str:
 # Failures
 
 Each attempt that failed says what kind of failure it was: `{semconv.FAILURE_CATEGORY}` on its span, on
-the event `{semconv.EVENT_RETRY}`, on the log record of its exception and on the metric `{meters.RUNS.name}`.
+the event `{semconv.EVENT_RETRY}`, on the library's log line about its end, on the log record of its
+exception and on the metric `{meters.RUNS.name}`.
 
 {document.markdown_table(("category", "meaning"), meanings)}
 

@@ -1,4 +1,4 @@
-"""RQ's log lines: which of them are about which attempt, and what they say about its payload."""
+"""RQ's log lines: which attempt each is about, what it says about its payload and its failure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import re
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Final, cast
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_taskqueue import semconv
-from otel_taskqueue.core import delivery
+from otel_taskqueue.core import delivery, failure, oom
+from otel_taskqueue.core.failure import Verdict
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.job import Current
 from otel_taskqueue.core.logs import channels, fields, handlers
 from otel_taskqueue.rq import job as _job
-from otel_taskqueue.rq import notes
+from otel_taskqueue.rq import notes, verdicts
+from otel_taskqueue.semconv import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,16 +30,22 @@ if TYPE_CHECKING:
     Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _HIDDEN: Final = "…"
-#: RQ's own description of a job is its call, perhaps coloured.
-_CALL: Final = re.compile(r"((?:\x1b\[[\d;]*m)*[\w.<>]+)\(.*\)((?:\x1b\[[\d;]*m)*)", re.DOTALL)
+#: Lines with the description of a job, which by default is its call: how they end or begin.
+_TAKEN: Final = "%s: %s (%s)"
+_COMPLETED: Final = "Successfully completed %s job"
+#: Stands where the description does in a line that ends like `_TAKEN`.
+_OK: Final = "Job OK"
+_COLOR: Final = re.compile(r"\x1b\[[\d;]*m")
+#: Whatever else looks like a call.
+_CALL: Final = re.compile(r"([^\s(]+)\(.*\)", re.DOTALL)
 _RESULT: Final = re.compile(r"result: %r", re.IGNORECASE)
+#: The task's name, where the job carries none and its description is no call.
+_UNKNOWN: Final = "unknown"
 #: RQ writes the traceback of a failed job into the text of this line; the exception is being handled then.
 _RAISED: Final = "exception raised while executing"
-#: What the worker's parent says of a job that did not end by itself.
-_ENDED: Final = (
-    ("terminated unexpectedly", semconv.Category.KILLED.value),
-    ("stopped by user", semconv.Category.CANCELLED.value),
-)
+_DIED: Final = "Work-horse terminated unexpectedly"
+#: In that line: RQ has waited in vain, killed the work-horse itself and not looked how it ended.
+_OVERDUE: Final = "waitpid returned None"
 
 
 class _Latest(threading.local):
@@ -46,6 +55,8 @@ class _Latest(threading.local):
 
 
 _latest = _Latest()
+#: The worker and the job of which it executes an attempt.
+_executing: ContextVar[tuple[Any, Any] | None] = ContextVar("otel_taskqueue_executing", default=None)
 _worker = ""
 
 
@@ -131,9 +142,11 @@ def about_job(telemetry: Telemetry, then: Wrapper) -> Wrapper:
         def execute_job(worker: Any, *args: Any, **kwargs: Any) -> Any:
             job = notes.argument(args, kwargs, "job")
             token = fields.about(lambda: _current_of(job, worker.name, _span_of(worker, job)))
+            executing = _executing.set((worker, job))
             try:
                 return execute(worker, *args, **kwargs)
             finally:
+                _executing.reset(executing)
                 fields.about_nothing(token)
 
         return execute_job
@@ -153,29 +166,70 @@ def as_shipped(record: logging.LogRecord) -> None:
 def _name_failure(record: logging.LogRecord) -> None:
     if _RAISED in str(record.msg):
         record.exc_info = record.exc_info or sys.exc_info()
-        return
-    text = record.getMessage()
-    for words, category in _ENDED:
-        if words in text:
-            vars(record).setdefault(semconv.FAILURE_CATEGORY, category)
+    verdict = _verdict_in(record)
+    if verdict is not None and verdict.category is not None:
+        vars(record)[semconv.FAILURE_CATEGORY] = verdict.category
+
+
+def _verdict_in(record: logging.LogRecord) -> Verdict | None:
+    """How the attempt ended of which the line tells; None: the line tells of no end, or too little."""
+    text = str(record.msg)
+    if _RAISED in text:
+        error = sys.exc_info()[1]
+        return verdicts.of_error(error, None) if error is not None else None
+    if "exceeded maximum retry attempts" in text:
+        return Verdict(Outcome.FAILURE)
+    text = " ".join([text, *(arg for arg in record.args or () if isinstance(arg, str))])
+    if record.name == "rq.registry" and "due to AbandonedJobError" in text:
+        return Verdict(Outcome.LOST, failure.reported("rq.exceptions.AbandonedJobError", ""))
+    return _of_dead_horse(text) if _DIED in text else None
+
+
+def _of_dead_horse(text: str) -> Verdict | None:
+    """As `rq.watch` judges after the line."""
+    executing = _executing.get()
+    watch = notes.watch_of(*executing) if executing is not None else None
+    if watch is None:
+        return None
+    kills = oom.kills()
+    rose = watch.oom_kills is not None and kills is not None and kills > watch.oom_kills
+    verdict = verdicts.of_dead_horse(watch, None, oom=bool(watch.status) and rose)
+    overdue = _OVERDUE in text and watch.status is not None
+    return verdict._replace(outcome=Outcome.TIMEOUT) if overdue else verdict
 
 
 def _without_payload(record: logging.LogRecord) -> None:
     for name in ("arguments", "kwargs"):
         vars(record).pop(name, None)
-    args: Any = record.args
-    if isinstance(args, tuple):
-        args = tuple([_hide(value) for value in cast("tuple[Any, ...]", args)])
-        if args and _RESULT.search(str(record.msg)):
-            args = (*args[:-1], _HIDDEN)
-        record.args = args
+    if not isinstance(record.args, tuple) or not record.args:
+        return
+    text, values = str(record.msg), [_without_call(value) for value in record.args]
+    if text.endswith(_TAKEN):
+        values[-2:-1] = [_described(record, value) for value in values[-2:-1]]
+    elif text.startswith(_COMPLETED):
+        values[0] = _described(record, values[0])
+    elif _RESULT.search(text):
+        values[-1] = _HIDDEN
+    record.args = tuple(values)
 
 
-def _hide(value: Any) -> Any:
+def _described(record: logging.LogRecord, description: object) -> str:
+    """The task's name in the place of a description, which may be anything with the job's arguments in it."""
+    description = _COLOR.sub("", str(description))
+    if description == _OK:
+        return description
+    task = vars(record).get(semconv.TASK_NAME, _UNKNOWN)
+    if task != _UNKNOWN:
+        return f"{task}({_HIDDEN})"
+    known, hidden, _ = description.partition("(")
+    return f"{known}({_HIDDEN})" if hidden else known
+
+
+def _without_call(value: object) -> object:
     if not isinstance(value, str):
         return value
-    call = _CALL.fullmatch(value)
-    return f"{call[1]}({_HIDDEN}){call[2]}" if call else value
+    call = _CALL.fullmatch(_COLOR.sub("", value))
+    return f"{call[1]}({_HIDDEN})" if call else value
 
 
 def _handlers(logger: logging.Logger | None) -> Iterator[logging.Handler]:

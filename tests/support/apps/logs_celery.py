@@ -16,6 +16,7 @@ if "in_child" not in SETUP:
     set_up()
 
 from celery import Celery, Task, signals
+from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 
 log = get_task_logger("shop.tasks")
@@ -95,6 +96,18 @@ def leak(*_args: Any, **_kwargs: Any) -> None:
 def leak_again(self: Task) -> None:
     """Ask for another attempt because of what nobody may read."""
     raise self.retry(exc=ValueError("token: TOPSECRET"), countdown=0)
+
+
+@app.task(throws=(KeyError,))
+def refuse() -> None:
+    """Fail as it may."""
+    raise KeyError("order")
+
+
+@app.task
+def turn_down() -> None:
+    """Have the message dropped."""
+    raise Reject("no order")
 
 
 @app.task

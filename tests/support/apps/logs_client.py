@@ -27,12 +27,17 @@ def celery(
 
 
 def rq(
-    name: str, queue: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, retries: int = 0
+    name: str,
+    queue: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    retries: int = 0,
+    **options: Any,
 ) -> str:
     """Enqueue an RQ job by its name."""
-    retry = Retry(max=retries) if retries else None
+    options["retry"] = Retry(max=retries) if retries else None
     found = Queue(queue, connection=connection)
-    return found.enqueue(f"support.apps.logs_rq.{name}", args=args, kwargs=dict(kwargs or {}), retry=retry).id
+    return found.enqueue(f"support.apps.logs_rq.{name}", args=args, kwargs=dict(kwargs or {}), **options).id
 
 
 def revoke(job_id: str, *, terminate: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +10,7 @@ import pytest
 import redis
 
 from otel_taskqueue import semconv
-from otel_taskqueue.core.logs import outgoing
-from otel_taskqueue.rq import compat, logs, notes
+from otel_taskqueue.rq import compat, notes
 from otel_taskqueue.rq import job as rq_job
 from otel_taskqueue.settings import Settings
 
@@ -106,6 +104,35 @@ def test_the_keys_of_otel_rq_are_read() -> None:
     assert rq_job.carrier_of(Job(meta={"traceparent": TRACEPARENT})) == {"traceparent": TRACEPARENT}
 
 
+@pytest.mark.parametrize(
+    ("packed", "told"),
+    [
+        ("2026-11-22T10:00:00+00:00", True),
+        ("2026-11-22T10:00:00.123456Z", True),
+        ("2026-11-22", False),
+        ("soon", False),
+        pytest.param("x" * 65536, False, id="64 KiB"),
+        pytest.param("2026-11-22T10:00:00+00:00" + "0" * 65536, False, id="a time and 64 KiB"),
+        ("٢٠٢٦-11-22T10:00:00Z", False),
+        ({"a": 1}, False),
+        (17, False),
+        (None, False),
+    ],
+)
+def test_only_a_time_is_told_as_the_eta(packed: Any, *, told: bool) -> None:
+    """Anybody can write anything of any length into a job's meta."""
+    job = Job(meta={"_otel": {semconv.CARRIER_ETA: packed}})
+    assert rq_job.of_watch(job, {}, "w").eta == (packed if told else None)
+
+
+def test_our_own_eta_is_understood() -> None:
+    """With and without a zone, with and without microseconds."""
+    for moment in (datetime(2026, 11, 22, tzinfo=timezone.utc), datetime.now()):  # noqa: DTZ005  RQ takes both
+        eta = rq_job.rfc3339(moment)
+        assert rq_job.eta_of(Job(meta={"_otel": {semconv.CARRIER_ETA: eta}})) == eta
+        assert eta is not None
+
+
 def test_a_carrier_that_was_run_before_came_back() -> None:
     """Only the very same one, by the time when it was written."""
     job = Job()
@@ -140,62 +167,3 @@ def test_arguments_stay_at_home_unless_asked_for() -> None:
     assert shown is not None
     assert "abc" not in shown[0]
     assert "'x'" not in shown[1]
-
-
-@pytest.mark.parametrize(
-    ("message", "args", "text"),
-    [
-        ("%s: %s (%s)", ("q", "shop.ship('mine', 1)", "id"), "q: shop.ship(…) (id)"),
-        ("%s", ("\x1b[34mshop.ship('mine')\x1b[39m",), "\x1b[34mshop.ship(…)\x1b[39m"),
-        ("Worker %s: result: %r", ("w", "mine"), "Worker w: result: '…'"),
-        ("%s", ("the daily report",), "the daily report"),
-        ("no arguments", (), "no arguments"),
-    ],
-)
-def test_rqs_own_lines_ship_without_payloads(message: str, args: tuple[Any, ...], text: str) -> None:
-    """The record itself, which consoles print, stays as it was."""
-    record = logging.LogRecord("rq.worker", logging.INFO, __file__, 1, message, args, None)
-    record.arguments, record.kwargs = ("mine",), {"mine": 1}
-    before = record.getMessage()
-    shipped = outgoing.copy_of(record, [logs.as_shipped])
-    assert shipped.getMessage() == text
-    assert not {"arguments", "kwargs"} & set(vars(shipped))
-    assert record.getMessage() == before
-    assert record.arguments == ("mine",)
-
-
-def test_lines_of_others_ship_as_they_are() -> None:
-    """Only RQ's own are known."""
-    record = logging.LogRecord("shop", logging.INFO, __file__, 1, "%s", ("shop.ship('mine')",), None)
-    assert outgoing.copy_of(record, [logs.as_shipped]).getMessage() == "shop.ship('mine')"
-
-
-def test_the_line_about_an_exception_names_it() -> None:
-    """RQ puts the traceback into the text alone; type and category come from what is being handled."""
-    message = "Worker %s: job %s: exception raised while executing (%s)\n%s"
-    args = ("w", "id", "shop.ship", "Traceback ...")
-    record = logging.LogRecord("rq.worker", logging.ERROR, __file__, 1, message, args, None)
-    try:
-        raise ConnectionRefusedError(111, "refused")  # noqa: TRY301
-    except ConnectionRefusedError:
-        shipped = vars(outgoing.copy_of(record, [logs.as_shipped]))
-    assert shipped["exception.type"] == "ConnectionRefusedError"
-    assert shipped[semconv.FAILURE_CATEGORY] == "connection"
-    assert record.exc_info is None
-
-
-@pytest.mark.parametrize(
-    ("text", "category"),
-    [
-        ("Work-horse terminated unexpectedly; waitpid returned 9 (signal 9); ", "killed"),
-        ("Job stopped by user, work-horse terminated.", "cancelled"),
-        ("Worker w: job id has exceeded maximum retry attempts (3)", None),
-    ],
-)
-def test_lines_about_jobs_that_did_not_end_by_themselves_have_a_category(
-    text: str, category: str | None
-) -> None:
-    """As the parent has it."""
-    message = "Moving job to FailedJobRegistry (%s)"
-    record = logging.LogRecord("rq.worker", logging.WARNING, __file__, 1, message, (text,), None)
-    assert vars(outgoing.copy_of(record, [logs.as_shipped])).get(semconv.FAILURE_CATEGORY) == category

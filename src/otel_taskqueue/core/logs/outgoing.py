@@ -18,11 +18,12 @@ from otel_taskqueue.core.logs import bounded, fields
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    #: Takes the payload of a job out of a copy, where a library has put it into its own lines.
+    #: Takes the payload of a job out of a copy, where a library has put it into its own lines; a line
+    #: that tells of the end of an attempt gets the category of its failure.
     Strip = Callable[[logging.LogRecord], None]
 
-#: Libraries which write exceptions and addresses into the text of their lines.
-_LIBRARIES: Final = frozenset({"celery", "kombu", "amqp", "billiard", "rq", "redis", semconv.SCOPE})
+#: Libraries which write exceptions and addresses into the text of their lines; ``py`` are their warnings.
+_LIBRARIES: Final = frozenset({"celery", "kombu", "amqp", "billiard", "rq", "redis", "py", semconv.SCOPE})
 #: Loggers of theirs that hold what the application wrote.
 _OF_USERS: Final = ("celery.redirected", "celery.task")
 #: What a formatter has left on the record: with everything in it.
@@ -90,8 +91,6 @@ def _write_exception(record: logging.LogRecord) -> None:
     record.exc_text = raised.stacktrace.rstrip("\n")  # for a handler with a format of its own
     for name, text in failure.exception_event(raised).items():
         vars(record).setdefault(name, text)
-    if raised.category is not None and _is_of_library(record.name):  # the end of an attempt
-        vars(record).setdefault(semconv.FAILURE_CATEGORY, raised.category)
 
 
 def _attribute(value: Any) -> Any:
