@@ -255,6 +255,48 @@ def test_a_synchronous_queue_runs_inside_of_the_send_span(rq: RQLab, case: str, 
     assert rq.notes(reply.job_id, "ran")[0]["span_id"] == process.span_id
 
 
+USES_REDIS = "enqueue_and_use_redis"
+OF_A_JOB = ["GET", "send support.apps.rq_jobs.ok"]
+OF_A_CALLBACK = ["GET", "callback"]
+
+
+@pytest.mark.parametrize(
+    ("case", "callbacks", "inside"),
+    [
+        ("ok", {}, []),
+        ("fail", {}, []),
+        (USES_REDIS, {}, OF_A_JOB),
+        ("ok", {"on_success": "use_redis_in_callback"}, OF_A_CALLBACK),
+        ("fail", {"on_failure": "use_redis_in_callback"}, OF_A_CALLBACK),
+        ("ok", {"on_failure": "use_redis_in_callback"}, []),
+        (USES_REDIS, {"on_success": "use_redis_in_callback"}, [*OF_A_JOB, *OF_A_CALLBACK]),
+        ("ok", {"on_success": "fail_in_callback"}, []),
+    ],
+)
+def test_a_synchronous_queue_adds_no_span_of_its_own_calls(
+    rq: RQLab, case: str, callbacks: dict[str, str], inside: list[str]
+) -> None:
+    """What RQ stores of the job is silent, what the job and its callbacks do is heard."""
+    reply = rq.client.call("run_sync", case, **callbacks)
+    failed = callbacks.get("on_success") == "fail_in_callback"
+    assert (reply.error is not None) == failed, reply.error
+    client = rq.client_service
+
+    def here() -> list[Span]:
+        return [span for span in rq.receiver.trace(reply.trace_id) if span.service == client]
+
+    wait_for(
+        lambda: any(span.span_id == reply.span_id for span in here()),
+        20,
+        "the end of the call",
+        lambda: rq.whole_trace(reply.trace_id),
+    )
+    name = f"support.apps.rq_lab.{case}" if case == USES_REDIS else rq.task_name(case)
+    expected = [*inside, "request", *(f"{what} {name}" for what in ("process", "send"))]
+    assert sorted(span.name for span in here()) == sorted(expected), rq.whole_trace(reply.trace_id)
+    assert reply.context_is_clean
+
+
 @pytest.mark.parametrize("how", ["enqueue", "enqueue_in", "enqueue_many"])
 def test_a_broker_that_is_down_is_an_error_of_the_send_span(rq: RQLab, how: str) -> None:
     """The caller gets redis-py's exception and a clean context."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -120,13 +121,31 @@ def test_a_burst_worker_loses_nothing_at_its_end(redis_server: RedisServer, tmp_
         assert attempt.attributes[semconv.TASK_OUTCOME] == "success"
 
 
-def test_with_nothing_to_do_a_worker_sends_nothing(start: Callable[..., RQLab]) -> None:
-    """No span from polling, heartbeats, the scheduler and maintenance."""
-    rq = start("fork")
+@pytest.mark.parametrize("pool", ["fork", pytest.param("spawn", marks=since(2, 3)), "simple"])
+def test_with_nothing_to_do_a_worker_sends_nothing(start: Callable[..., RQLab], pool: str) -> None:
+    """No span from polling, heartbeats, the scheduler, maintenance, and from what a work-horse looks up."""
+    rq = start(pool)
     check(rq, "ok", "success")
+    check(rq, "fail", "failure")
+    job = rq.enqueue("enqueue_and_use_redis")
+    rq.exactly(job.id, 1)
     rq.stop_worker()
-    noise = [span for span in rq.receiver.spans() if span.service == rq.worker_service]
-    assert {span.name for span in noise} == {"process support.apps.rq_jobs.ok"}
+    seen = Counter(span.name for span in rq.receiver.spans() if span.service == rq.worker_service)
+    assert seen.pop("GET") == 1  # the job's own
+    assert seen.pop(f"send {rq.task_name('ok')}") == 1
+    told = {f"process {rq.task_name(case)}" for case in ("ok", "fail")}
+    told.add("process support.apps.rq_lab.enqueue_and_use_redis")
+    assert set(seen) == told, seen
+
+
+@since(2, 3)
+def test_what_a_job_starts_is_not_quiet(start: Callable[..., RQLab]) -> None:
+    """A program of its own inherits the environment of the work-horse, and no more."""
+    rq = start("spawn")
+    job = rq.enqueue("start_a_program_that_uses_redis")
+    rq.exactly(job.id, 1)
+    seen = [span for span in rq.receiver.spans() if span.service == rq.worker_service and span.name == "SET"]
+    assert len(seen) == 1, rq.explain(job.id)
 
 
 @pytest.mark.parametrize(("case", "outcome"), [("ok", "success"), ("fail", "failure"), ("kill_self", "lost")])

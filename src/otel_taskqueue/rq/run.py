@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context
@@ -15,7 +16,7 @@ from otel_taskqueue.core.lifecycle import Processing, current_attempt
 from otel_taskqueue.core.logs import channels
 from otel_taskqueue.core.message import Incoming
 from otel_taskqueue.core.relay import results
-from otel_taskqueue.rq import abandoned, boot, logs, notes, verdicts, ways
+from otel_taskqueue.rq import abandoned, boot, callbacks, logs, notes, verdicts, ways
 from otel_taskqueue.rq import job as _job
 
 if TYPE_CHECKING:
@@ -29,9 +30,16 @@ if TYPE_CHECKING:
 
 
 def work_horse(telemetry: Telemetry) -> Wrapper:
-    """Wrap `main_work_horse`: from here on this process runs one job; it ends by `os._exit`."""
+    """Wrap `main_work_horse`: from here on this process runs one job; it ends by `os._exit`.
+
+    A spawned one looks worker, job and execution up before that: it is quiet as soon as it has RQ.
+    """
+    begins_here = telemetry.settings.suppress_broker_spans and _will_be_a_work_horse()
 
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        if begins_here and not quiet.by_us():
+            context.attach(quiet.quieted())  # until the process ends; user code is loud as in every horse
+
         def main_work_horse(worker: Any, *args: Any, **kwargs: Any) -> Any:
             about = notes.of_worker(worker)
             if not about.is_horse:  # a subclass may call its base class
@@ -44,6 +52,14 @@ def work_horse(telemetry: Telemetry) -> Wrapper:
         return main_work_horse
 
     return wrapper
+
+
+def _will_be_a_work_horse() -> bool:
+    """Whether this process is `SpawnWorker`'s script, and still at its beginning.
+
+    Its environment would not tell: programs that a job starts inherit it.
+    """
+    return "rq.worker" not in sys.modules and any("worker.main_work_horse(" in part for part in sys.orig_argv)
 
 
 def _find_way_home(about: notes.WorkerNotes, job: Any) -> None:
@@ -83,19 +99,22 @@ def perform(telemetry: Telemetry) -> Wrapper:
 
 def run_sync(telemetry: Telemetry) -> Wrapper:
     """Wrap `Queue.run_sync`: a queue with ``is_async=False`` runs the job inside of the enqueue call."""
+    loud = loudly(telemetry)
 
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
+        run = boot.quietly(telemetry)(original)
+
         def run_sync_job(queue: Any, *args: Any, **kwargs: Any) -> Any:
             job = notes.argument(args, kwargs, "job")
-            way, token = ways.user_code(), context.attach(quiet.loud())
+            way = ways.user_code()
             try:
                 with Processing(telemetry, _incoming_here, telemetry, job) as attempt:
-                    result = original(queue, *args, **kwargs)
+                    with callbacks.wrapped(job, loud):
+                        result = run(queue, *args, **kwargs)
                     with Guarded("verdict", leaving=True):
                         attempt.verdict = verdicts.of_run(notes.of_job(job))
                 return result
             finally:
-                context.detach(token)
                 ways.leave_user_code(way)
 
         return run_sync_job

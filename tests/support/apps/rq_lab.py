@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from signal import SIGKILL
 from typing import Any, ClassVar
 
@@ -13,6 +15,7 @@ from rq.worker import SimpleWorker, Worker
 from support.apps import rq_jobs
 from support.apps.notes import note
 from support.apps.rq_jobs import attempt, current, tracer
+from support.env import script
 
 
 class Order:
@@ -55,8 +58,19 @@ def enqueue_and_use_redis() -> None:
     job.connection.get("stock")
 
 
-def use_redis_in_callback(job: Job, connection: Any, _result: Any) -> None:
-    """A success callback with a call of its own."""
+def start_a_program_that_uses_redis() -> None:
+    """Another instrumented Python that knows nothing of the queue."""
+    attempt()
+    where = current().connection.connection_pool.connection_kwargs
+    code = (
+        "import redis\n"
+        f"redis.Redis({where['host']!r}, {where['port']!r}, password={where['password']!r}).set('stock', 7)"
+    )
+    subprocess.run([script("opentelemetry-instrument"), sys.executable, "-c", code], check=True)
+
+
+def use_redis_in_callback(job: Job, connection: Any, *_result: Any) -> None:
+    """A callback of any kind with a call of its own."""
     note(job.id, "callback")
     with tracer.start_as_current_span("callback"):
         connection.get("stock")
