@@ -8,12 +8,13 @@ import pytest
 
 from conformance.table import Setting, settings
 from support.celery_harness import CeleryHarness
-from support.harness import Broker, Harness, rabbit_broker, redis_broker
+from support.harness import Broker, Harness, Options, rabbit_broker, redis_broker
 from support.otlp import Receiver
-from support.rq_harness import RQHarness
+from support.rq_lab import RQLab
 from support.servers import RedisServer
 
-ROOMS: dict[str, type[Harness]] = {"celery": CeleryHarness, "rq": RQHarness}
+ROOMS: dict[str, type[Harness]] = {"celery": CeleryHarness, "rq": RQLab}
+OPTIONS = {"celery": Options(conf={"imports": ["conformance.tasks"]}), "rq": Options()}
 
 
 class Workers:
@@ -34,6 +35,7 @@ class Workers:
                 Receiver().start(),
                 factory.mktemp(str(setting)),
                 pool=setting.pool,
+                options=OPTIONS[setting.room],
             )
             self._current = (setting, harness)
             harness.start()

@@ -47,7 +47,8 @@ class Attempt:
     Args:
         error_type: by room where the library's own exception differs.
         recorded: how many exceptions are recorded on the span.
-        retried: seconds until the next attempt that the event names; None: no event.
+        retried: seconds until the next attempt that the event names, by room where they differ;
+            None: no event.
         ran: whether the job's code ran (and can tell which process ran it).
         exit: the signal's name or the exit code of the process.
         category: what kind of failure it was, where the outcome alone does not say it.
@@ -58,7 +59,7 @@ class Attempt:
     error_type: str | Mapping[str, str] | None = None
     number: int = 1
     recorded: int = 0
-    retried: float | None = None
+    retried: float | Mapping[str, float] | None = None
     redelivered: bool = False
     ran: bool = True
     exit: str | int | None = None
@@ -79,6 +80,12 @@ class Attempt:
             return self.error_type
         return self.error_type[room]
 
+    def delay_in(self, room: str) -> float | None:
+        """Seconds until the next attempt; RQ's Retry without an interval runs the job again at once."""
+        if isinstance(self.retried, Mapping):
+            return self.retried[room]
+        return 0.0 if room == "rq" and self.retried is not None and self.retried < 1 else self.retried
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -86,7 +93,8 @@ class Scenario:
 
     ``absent`` says for a room without a call why its library does not offer this, ``since`` from
     which version on it does.
-    ``isolated``: needs a process of its own for the job, which not every pool has.
+    ``isolated``: needs a process of its own for the job, which not every pool has. ``green``: a
+    pool of greenlets that needs none -> why it does not offer this all the same; empty: it does.
     """
 
     name: str
@@ -95,6 +103,7 @@ class Scenario:
     absent: Mapping[str, str] = field(default_factory=dict)
     since: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     isolated: bool = False
+    green: Mapping[str, str] = field(default_factory=dict)
     everywhere: bool = False
 
 
@@ -222,12 +231,19 @@ SCENARIOS = (
     ),
     Scenario(
         "time limit and retry",
-        {"rq": Call("run_over_once", (), {"job_timeout": 1, "retry": {"max": 1}})},
+        {
+            "celery": Call("conformance.tasks.soft_limit_once", (), {"how": "send_task"}),
+            "rq": Call("run_over_once", (), {"job_timeout": 1, "retry": {"max": 1}}),
+        },
         (
-            Attempt("timeout", "ERROR", "rq.timeouts.JobTimeoutException", retried=0.0),
+            Attempt(
+                "timeout",
+                "ERROR",
+                {"celery": SOFT_LIMIT, "rq": "rq.timeouts.JobTimeoutException"},
+                retried=0.2,
+            ),
             Attempt("success", number=2),
         ),
-        absent={"celery": "a retried soft limit is an ordinary retry"},
         isolated=True,
     ),
     Scenario(
@@ -236,6 +252,7 @@ SCENARIOS = (
         (Attempt("timeout", "ERROR", HARD_LIMIT, recorded=1),),
         absent={"rq": "its only limit is an exception in the job"},
         isolated=True,
+        green={"gevent": "", "eventlet": "the pool knows no time limits"},
     ),
     Scenario(
         "hard limit swallowed",
@@ -271,12 +288,15 @@ SCENARIOS = (
     ),
     Scenario(
         "killed and retried",
-        {"rq": Call("kill_self_once", (), {"retry": {"max": 1}})},
+        {
+            "celery": Call("conformance.tasks.killed_once", (), {"how": "send_task"}),
+            "rq": Call("kill_self_once", (), {"retry": {"max": 1}}),
+        },
         (
-            Attempt("lost", "ERROR", "SIGKILL", retried=0.0, exit="SIGKILL"),
+            replace(lost("SIGKILL", "SIGKILL"), recorded=0, retried={"celery": 1.0, "rq": 0.0}),
             Attempt("success", number=2),
         ),
-        absent={"celery": "a lost job is redelivered; see killed and redelivered"},
+        since={"celery": (5, 7)},
         isolated=True,
     ),
     Scenario(
@@ -303,6 +323,7 @@ SCENARIOS = (
         {"celery": Call("sleep", (30,), then="stop"), "rq": Call("sleep", (30,), then="stop")},
         (Attempt("revoked"),),
         isolated=True,
+        green={"gevent": "", "eventlet": ""},
     ),
     Scenario(
         "expired",

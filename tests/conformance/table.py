@@ -16,7 +16,7 @@ from conformance.scenarios import SCENARIOS, Scenario
 # The first pool of a room is its default and has a process for each job.
 POOLS = {
     "celery": ("prefork", "spawn", "solo", "threads", "gevent", "eventlet"),
-    "rq": ("fork", "spawn", "simple", "heroku"),
+    "rq": ("fork", "spawn", "simple", "heroku", "round robin", "worker-pool"),
 }
 BROKERS = {"celery": ("redis", "rabbitmq"), "rq": ("redis",)}
 # What came with a later version of its library.
@@ -29,6 +29,8 @@ ISOLATING = {
     ("rq", "fork"),
     ("rq", "spawn"),
     ("rq", "heroku"),
+    ("rq", "round robin"),
+    ("rq", "worker-pool"),
 }
 
 
@@ -98,7 +100,8 @@ def _why_not(scenario: Scenario, setting: Setting) -> str:
     if too_old := _too_old(room, max(_since(setting), scenario.since.get(room, ()))):
         return too_old
     if scenario.isolated and (room, pool) not in ISOLATING:
-        return f"not offered by {room} on {pool}: the job has no process of its own"
+        alone = scenario.green.get(pool, "the job has no process of its own")
+        return f"not offered by {room} on {pool}: {alone}" if alone else ""
     is_default = pool == POOLS[room][0]
     if is_default or scenario.everywhere:
         return ""

@@ -50,9 +50,8 @@ def plan(pool: str) -> list[Line]:
         Line("unknown task", "support.apps.nowhere", 30, (("unknown", UNKNOWN),), started=0),
     ]  # fmt: skip
     if pool in ALONE | GREEN:
-        hard = HARD if pool in ALONE else "celery.exceptions.TimeLimitExceeded"
         lines += [
-            Line("hard limit", "overrun", 12, (("timeout", hard),), measured=None),
+            Line("hard limit", "overrun", 12, (("timeout", HARD),), measured=None),
             Line("revoked during", "revoked_meanwhile", 8, (("revoked", None),), measured=None),
         ]
     if pool in ALONE:

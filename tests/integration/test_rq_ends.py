@@ -115,14 +115,17 @@ def test_a_work_horse_that_dies_in_a_callback_is_lost(
 # --- payloads ---------------------------------------------------------------------------------
 def test_a_payload_that_nobody_can_read_is_a_failure_and_the_worker_goes_on(rq: RQLab) -> None:
     """The parent never reads it; its name comes from the carrier."""
-    first = rq.publish("sleep", 0.3)
+    rq.publish("sleep", 0.3)  # time to corrupt the next one
     job = rq.publish("ok")
     rq.client.call("corrupt", job.id)
     attempt = rq.exactly(job.id, 1)[0]
     assert attempt.name == "process support.apps.rq_jobs.ok"
     assert outcome(attempt) == ("failure", "ERROR")
     assert attempt.attributes[semconv.ERROR_TYPE] == "rq.exceptions.DeserializationError"
-    assert outcome(rq.exactly(first.id, 1)[0])[0] == "success"
+    later = rq.publish("ok")
+    assert outcome(rq.exactly(later.id, 1)[0]) == ("success", "UNSET")
+    assert rq.worker is not None
+    assert rq.notes(later.id, "ran")[0]["ppid"] == rq.worker.pid
 
 
 def test_no_argument_leaves_with_rqs_own_log_lines(rq: RQLab) -> None:
@@ -253,6 +256,8 @@ def test_a_job_lost_between_queue_and_worker_is_reported(rq: RQLab) -> None:
     rq.client.call("maintain")
     (attempt,) = rq.exactly(job.id, 1)
     assert outcome(attempt) == ("lost", "ERROR")
+    assert attempt.attributes[semconv.ERROR_TYPE] == "lost"  # no exception, no signal, no exit code
+    assert attempt.attributes[semconv.FAILURE_CATEGORY] == "killed"
     assert rq.client.call("state", job.id).result == "failed"
 
 

@@ -14,9 +14,12 @@ from otel_taskqueue.core.failure import SUCCESS, Again, Exit, Verdict
 from otel_taskqueue.semconv import Outcome
 
 _SOFT_LIMIT = "SoftTimeLimitExceeded"
-#: What gevent and eventlet raise in the greenlet at a hard time limit.
-_GREEN_TIMEOUTS = frozenset({"gevent.timeout.Timeout", "eventlet.timeout.Timeout"})
-_GREEN_KILLS = frozenset({"greenlet.GreenletExit"})
+_HARD_LIMIT = "billiard.exceptions.TimeLimitExceeded"
+#: What the gevent pool raises in the greenlet at a hard time limit; eventlet's knows no limits.
+_GREEN_TIMEOUT = "gevent.timeout.Timeout"
+_GREEN_KILL = "greenlet.GreenletExit"
+#: By which Celery takes a running attempt back from a child (billiard's TERM_SIGNAME).
+_CANCEL = "SIGTERM"
 #: Celery's exceptions that are no failures -> the state in which they end an attempt.
 STATES = {"Retry": "RETRY", "Ignore": "IGNORED", "Reject": "REJECTED"}
 _SIGNAL = re.compile(r"signal (\d+)")
@@ -49,21 +52,24 @@ def of_failure(task: Any, error: BaseException, stacktrace: str | None = None) -
     if expected and isinstance(error, expected):
         return Verdict(Outcome.FAILURE, raised, error=False, record=False)
     if type(error).__name__ == _SOFT_LIMIT:
-        return Verdict(Outcome.TIMEOUT, raised, description="soft time limit exceeded")
+        return _soft_limit(raised)
     return Verdict(Outcome.FAILURE, raised)
 
 
 def of_retry(retry: Any) -> Verdict:
     """`Task.retry`, by hand or automatic; a soft time limit stays a timeout when it is retried."""
     cause: Any = getattr(retry, "exc", None)
-    reason = f"{type(cause).__name__}: {failure.message_of(cause)}" if cause else str(retry)
-    category = failure.category_of(cause) if isinstance(cause, BaseException) else None
-    again = Again(_delay(getattr(retry, "when", None)), reason, category)
+    delay = getattr(retry, "when", None)
+    again = again_because(cause, delay) if cause else Again(_delay(delay), str(retry))
     if type(cause).__name__ == _SOFT_LIMIT:
-        return Verdict(
-            Outcome.TIMEOUT, failure.raised(cause), again=again, description="soft time limit exceeded"
-        )
-    return Verdict(Outcome.RETRY, again=again)
+        return _soft_limit(failure.raised(cause)).retried(again)
+    category = failure.category_of(cause) if isinstance(cause, BaseException) else None
+    return Verdict(Outcome.RETRY, again=again._replace(category=category))
+
+
+def again_because(error: Any, delay: Any) -> Again:
+    """Another attempt was asked for because of an exception; ``delay`` as Celery has it."""
+    return Again(_delay(delay), f"{type(error).__name__}: {failure.message_of(error)}")
 
 
 def of_reject(reject: Any) -> Verdict:
@@ -82,10 +88,9 @@ def of_exception(task: Any, error: BaseException, *, watched: bool) -> Verdict |
     name = failure.qualified_name(type(error))
     if isinstance(error, SystemExit):
         return None if watched else of_exit(error)
-    if name in _GREEN_TIMEOUTS:
-        raised = failure.reported("celery.exceptions.TimeLimitExceeded", failure.message_of(error))
-        return Verdict(Outcome.TIMEOUT, raised, description="time limit exceeded")
-    if name in _GREEN_KILLS:
+    if name == _GREEN_TIMEOUT:
+        return of_hard_limit(None, getattr(error, "seconds", None))
+    if name == _GREEN_KILL:
         return Verdict(Outcome.REVOKED)
     state = STATES.get(type(error).__name__, "FAILURE")  # an eager run with throw=True raises them
     return of_state(task, state, error, None)
@@ -101,20 +106,18 @@ def of_lost(einfo: Any, again: Again | None, *, oom: bool) -> Verdict:
     """`WorkerLostError`: the child died; its signal or exit code is in billiard's message."""
     error = unwrap(einfo.exception)
     if isinstance(error, SystemExit):
-        return of_exit(error)._replace(again=again)
+        return of_exit(error).retried(again)
     message = failure.message_of(error)
     stacktrace = getattr(einfo, "traceback", "") or ""
     raised = failure.reported(failure.qualified_name(type(error)), message, stacktrace)
-    return Verdict(Outcome.LOST, raised, again=again, exit=_exit_in(message, oom=oom))
+    return Verdict(Outcome.LOST, raised, exit=_exit_in(message, oom=oom)).retried(again)
 
 
 def of_hard_limit(error: BaseException | None, limit: float | None) -> Verdict:
     """The hard time limit, as Celery reports it."""
     message = failure.message_of(error) if error is not None else f"TimeLimitExceeded({limit},)"
     return Verdict(
-        Outcome.TIMEOUT,
-        failure.reported("billiard.exceptions.TimeLimitExceeded", message),
-        description="hard time limit exceeded",
+        Outcome.TIMEOUT, failure.reported(_HARD_LIMIT, message), description="hard time limit exceeded"
     )
 
 
@@ -124,6 +127,19 @@ def of_revoke(signum: Any, *, expired: bool) -> Verdict:
         return Verdict(Outcome.EXPIRED)
     name = failure.signal_name(signum) if isinstance(signum, int) else None
     return Verdict(Outcome.REVOKED, exit=Exit(signal=name) if name else None)
+
+
+def of_cancel(*, requeued: bool, in_greenlet: bool) -> Verdict:
+    """The worker took a running attempt back: in its cold shutdown, or without its broker's connection."""
+    words = "cancelled by Celery: the worker stopped, or lost its connection to the broker"
+    if in_greenlet:
+        raised = failure.reported(_GREEN_KILL, "")
+        return Verdict(Outcome.LOST, raised, description=words, requeued=requeued)
+    return Verdict(Outcome.LOST, exit=Exit(signal=_CANCEL), description=words, requeued=requeued)
+
+
+def _soft_limit(raised: failure.Raised) -> Verdict:
+    return Verdict(Outcome.TIMEOUT, raised, description="soft time limit exceeded")
 
 
 def _exit_in(message: str, *, oom: bool) -> Exit | None:

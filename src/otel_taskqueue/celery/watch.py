@@ -28,7 +28,6 @@ from otel_taskqueue.core.failure import SUCCESS, Again, Verdict
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.message import Incoming
 from otel_taskqueue.core.result import Result
-from otel_taskqueue.semconv import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -155,13 +154,14 @@ class Watched(_Request):
             try:
                 return super()._announce_cancelled(*args, **kwargs)
             finally:
-                _overrule(self, _cancelled, not self.acknowledged)
+                _overrule(self, _cancelled, self.otel_attempt, not self.acknowledged)
 
     def _retry_worker_lost(self: Any, exc: Any, exc_info: Any) -> Any:
         """Celery 5.7 publishes the next attempt in the name of the dead child."""
         retried = super()._retry_worker_lost(exc, exc_info)
         if retried:
-            self.otel_again = Again(self.task.default_retry_delay, str(exc))
+            with Guarded("watch"):
+                self.otel_again = verdicts.again_because(exc, self.task.default_retry_delay)
         return retried
 
     def _success_was_stored(self: Any) -> Any:
@@ -247,8 +247,8 @@ def _revoked(signum: Any, expired: bool) -> Verdict:  # noqa: FBT001
     return verdicts.of_revoke(signum, expired=expired)
 
 
-def _cancelled(requeued: bool) -> Verdict:  # noqa: FBT001
-    return Verdict(Outcome.LOST, description="cancelled by the stop of the worker", requeued=requeued)
+def _cancelled(attempt: Attempt, requeued: bool) -> Verdict:  # noqa: FBT001
+    return verdicts.of_cancel(requeued=requeued, in_greenlet=attempt.local)
 
 
 def _no_verdict(_error: BaseException) -> None:

@@ -67,7 +67,8 @@ ATTRIBUTES = [
         semconv.ERROR_TYPE,
         "string",
         _BOTH,
-        "The exception's `module.qualname` (builtins bare), else the signal's name or `exit_code`.",
+        "The exception's `module.qualname` (builtins bare), else the signal's name or `exit_code`; "
+        "the outcome where nothing more is known.",
     ),
     Name(
         semconv.FAILURE_CATEGORY,
@@ -202,7 +203,7 @@ that enqueued it. With `span_naming=queue` the queue stands where the task stand
 
 {document.markdown_table(head, _rows(ATTRIBUTES))}
 
-Baggage entries named in `baggage_keys` are on process spans under their own names.
+Baggage entries named in `baggage_keys` are on send and process spans under their own names.
 
 ## Events
 

@@ -90,7 +90,10 @@ class Verdict(NamedTuple):
 
     @property
     def error_type(self) -> str | None:
-        """``module.qualname`` of the exception, else the signal's name or ``exit_code``."""
+        """``module.qualname`` of the exception, else the signal's name or ``exit_code``.
+
+        An error of which the library says no more than that is known by its outcome.
+        """
         if self.outcome is Outcome.RETRY:
             return None
         if self.raised is not None:
@@ -115,10 +118,16 @@ class Verdict(NamedTuple):
 
     @property
     def exception(self) -> Raised | None:
-        """The exception to record, at most once for each attempt."""
-        if self.raised is None or not self.record or not self.is_error:
+        """The exception to record, at most once for each attempt; that of a retried one is in its event."""
+        if self.raised is None or not self.record or not self.is_error or self.again is not None:
             return None
         return self.raised._replace(category=self.category)
+
+    def retried(self, again: Again | None) -> Verdict:
+        """The same, when another attempt was asked for because of it; None: it was not."""
+        if again is not None and again.category is None:
+            again = again._replace(category=self.category)
+        return self._replace(again=again)
 
 
 SUCCESS = Verdict(Outcome.SUCCESS)

@@ -23,6 +23,8 @@ _REDIS_PORT = 6379
 _UNKNOWN = "unknown"
 #: RQ's own description of a job is its call: ``module.function(arguments)``.
 _CALL = re.compile(r"([\w.]+)\(")
+#: A date-time of RFC 3339, section 5.6.
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _brokers: weakref.WeakKeyDictionary[Any, Broker] = weakref.WeakKeyDictionary()
 
 
@@ -63,7 +65,7 @@ def _received(job: Any, carrier: Mapping[str, str], worker: str | None, taken: i
         queue=job.origin,
         attempt=attempt_of(carrier),
         group_id=getattr(job, "group_id", None),
-        eta=packed_of(job).get(semconv.CARRIER_ETA),
+        eta=eta_of(job),
         worker=worker,
         wait=_carrier.wait(compat.nanoseconds(job.enqueued_at), taken=taken),
     )
@@ -136,6 +138,12 @@ def known_task(job: Any) -> str:
         return packed[: _carrier.LONGEST_VALUE]
     called = _CALL.match(job.description or "")
     return called[1] if called else _UNKNOWN
+
+
+def eta_of(job: Any) -> str | None:
+    """When the sender wanted it to start, as RFC 3339 text; what is no such text came from nobody we know."""
+    packed: object = packed_of(job).get(semconv.CARRIER_ETA)
+    return packed if isinstance(packed, str) and _RFC3339.fullmatch(packed) else None
 
 
 def rfc3339(moment: datetime | None) -> str | None:

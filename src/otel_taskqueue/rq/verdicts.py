@@ -45,8 +45,7 @@ def of_error(error: BaseException, again: Again | None) -> Verdict:
         return Verdict(Outcome.RETRY, again=again._replace(category=failure.category_of(error)))
     else:
         outcome = Outcome.FAILURE
-    # A retried attempt records no exception: its reason is in the event.
-    return Verdict(outcome, failure.raised(error), again=again, record=again is None)
+    return Verdict(outcome, failure.raised(error)).retried(again)
 
 
 def of_dead_horse(watch: Watch, again: Again | None, *, oom: bool) -> Verdict:
@@ -55,7 +54,7 @@ def of_dead_horse(watch: Watch, again: Again | None, *, oom: bool) -> Verdict:
     outcome, words = Outcome.LOST, "the work-horse ended unexpectedly"
     if watch.overdue:
         outcome, words = Outcome.TIMEOUT, "killed by the worker, a minute after the timeout"
-    return Verdict(outcome, again=_because(again, words), exit=ended, description=words)
+    return Verdict(outcome, exit=ended, description=words).retried(_because(again, words))
 
 
 def of_stop(watch: Watch) -> Verdict:
@@ -86,8 +85,7 @@ def _left(watch: Watch, words: str) -> Verdict:
 def of_abandoned(kind: type[BaseException] | None, again: Again | None, words: str) -> Verdict:
     """RQ's maintenance found a job whose worker is gone; ``kind``: the exception that RQ reports."""
     raised = failure.reported(failure.qualified_name(kind), words) if kind is not None else None
-    again = _because(again, words)
-    return Verdict(Outcome.LOST, raised, again=again, record=again is None, description=words)
+    return Verdict(Outcome.LOST, raised, description=words).retried(_because(again, words))
 
 
 def of_status(status: str, traceback: str = "") -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
+import gevent
 import pytest
 from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import SoftTimeLimitExceeded, WorkerLostError
@@ -12,10 +13,15 @@ from celery.exceptions import Ignore, Reject, Retry
 
 from otel_taskqueue.celery import verdicts
 from otel_taskqueue.celery.compat import unwrap
-from otel_taskqueue.core.failure import Verdict, description_of
+from otel_taskqueue.core.failure import Verdict, attributes_of, description_of
 
+WORKER_LOST = "billiard.exceptions.WorkerLostError"
+HARD_LIMIT = "billiard.exceptions.TimeLimitExceeded"
 TASK = SimpleNamespace(throws=(KeyError,))
 PLAIN = SimpleNamespace(throws=None)
+
+
+EventletTimeout = type("Timeout", (BaseException,), {"__module__": "eventlet.timeout"})
 
 
 def told(verdict: Verdict) -> tuple[str, bool, str | None, bool]:
@@ -37,7 +43,7 @@ def told(verdict: Verdict) -> tuple[str, bool, str | None, bool]:
         (
             "RETRY",
             Retry(exc=SoftTimeLimitExceeded()),
-            ("timeout", True, "billiard.exceptions.SoftTimeLimitExceeded", True),
+            ("timeout", True, "billiard.exceptions.SoftTimeLimitExceeded", False),
         ),
         ("IGNORED", Ignore(), ("ignored", False, None, False)),
         ("REJECTED", Reject("x", requeue=True), ("rejected", False, None, False)),
@@ -48,7 +54,10 @@ def told(verdict: Verdict) -> tuple[str, bool, str | None, bool]:
 def test_how_a_state_is_told(
     state: str, error: BaseException, expected: tuple[str, bool, str | None, bool]
 ) -> None:
-    """Expected exceptions (`throws`) are no errors; a soft time limit stays a timeout when retried."""
+    """Expected exceptions (`throws`) are no errors; a soft time limit stays a timeout when retried.
+
+    Its exception is in the event of the retry, as that of any retried attempt.
+    """
     assert told(verdicts.of_state(TASK, state, error, "a traceback")) == expected
 
 
@@ -85,9 +94,43 @@ def test_a_lost_child_s_signal_or_exit_code_is_in_billiard_s_message(
     """The one place where Celery tells it."""
     einfo = SimpleNamespace(exception=WorkerLostError(message), traceback="")
     verdict = verdicts.of_lost(einfo, None, oom=False)
-    assert told(verdict) == ("lost", True, "billiard.exceptions.WorkerLostError", True)
+    assert told(verdict) == ("lost", True, WORKER_LOST, True)
     ended = verdict.exit
     assert (ended.signal if ended else None, ended.code if ended else None) == (signal, code)
+
+
+@pytest.mark.parametrize(
+    ("error", "error_type"),
+    [
+        (WorkerLostError("Worker exited prematurely: signal 9 (SIGKILL) Job: 0."), WORKER_LOST),
+        (SystemExit(3), "SystemExit"),
+    ],
+)
+def test_a_lost_attempt_that_is_retried_has_its_exception_in_the_event(
+    error: BaseException, error_type: str
+) -> None:
+    """Celery 5.7 retries in the name of the dead child, after a delay that may be a whole number."""
+    again = verdicts.again_because(error, 3)
+    verdict = verdicts.of_lost(SimpleNamespace(exception=error, traceback=""), again, oom=False)
+    assert told(verdict) == ("lost", True, error_type, False)
+    assert verdict.again is not None
+    assert (verdict.again.category, verdict.again.delay) == ("killed", 3.0)
+    assert isinstance(verdict.again.delay, float)
+    assert verdict.again.reason == f"{type(error).__name__}: {error}"
+
+
+@pytest.mark.parametrize(
+    ("in_greenlet", "error_type", "signal", "category"),
+    [(False, "SIGTERM", "SIGTERM", "killed"), (True, "greenlet.GreenletExit", None, "cancelled")],
+)
+def test_an_attempt_that_celery_takes_back_is_lost_by_what_ended_it(
+    *, in_greenlet: bool, error_type: str, signal: str | None, category: str
+) -> None:
+    """A child gets a signal, a greenlet an exception."""
+    verdict = verdicts.of_cancel(requeued=False, in_greenlet=in_greenlet)
+    assert (verdict.outcome.value, verdict.is_error, verdict.error_type) == ("lost", True, error_type)
+    assert verdict.category == category
+    assert attributes_of(verdict).get("taskqueue.exit.signal") == signal
 
 
 @pytest.mark.parametrize(
@@ -99,6 +142,9 @@ def test_a_lost_child_s_signal_or_exit_code_is_in_billiard_s_message(
         (Ignore(), False, ("ignored", False, None, False)),
         (Reject("x", requeue=True), False, ("rejected", False, None, False)),
         (MemoryError("x"), True, ("failure", True, "MemoryError", True)),
+        (gevent.Timeout(1), False, ("timeout", True, HARD_LIMIT, True)),
+        # Celery sets no limit on eventlet: this one is the application's own.
+        (EventletTimeout(1), False, ("failure", True, "eventlet.timeout.Timeout", True)),
     ],
 )
 def test_an_exception_that_leaves_the_tracer_is_judged_here_or_by_the_parent(
@@ -127,7 +173,12 @@ def test_expired_and_revoked_are_no_errors() -> None:
 
 
 def test_a_hard_limit_is_a_timeout_with_celery_s_words() -> None:
-    """Whether or not Celery hands the exception over."""
-    verdict = verdicts.of_hard_limit(None, 1.0)
-    assert told(verdict) == ("timeout", True, "billiard.exceptions.TimeLimitExceeded", True)
-    assert description_of(verdict) == "hard time limit exceeded"
+    """Whether or not Celery hands the exception over; on gevent it is called as everywhere."""
+    in_greenlet = verdicts.of_exception(PLAIN, gevent.Timeout(1.0), watched=False)
+    for verdict in (verdicts.of_hard_limit(None, 1.0), in_greenlet):
+        assert verdict is not None
+        assert told(verdict) == ("timeout", True, HARD_LIMIT, True)
+        assert description_of(verdict) == "hard time limit exceeded"
+        assert verdict.raised is not None
+        assert verdict.raised.message == "TimeLimitExceeded(1.0,)"
+        assert verdict.category == "timeout"

@@ -94,7 +94,8 @@ def test_a_killed_work_horse_is_lost_by_its_signal() -> None:
 def test_a_work_horse_that_left_is_lost_by_its_exit_code() -> None:
     """os._exit(7) is a wait status of 7 << 8."""
     verdict = verdicts.of_dead_horse(watch(7 << 8), AGAIN, oom=False)
-    assert (verdict.outcome, verdict.error_type, verdict.again) == (Outcome.LOST, "exit_code", AGAIN)
+    assert (verdict.outcome, verdict.error_type) == (Outcome.LOST, "exit_code")
+    assert verdict.again == AGAIN._replace(category="killed")
     assert attributes_of(verdict)["taskqueue.exit.code"] == 7
 
 
@@ -122,7 +123,19 @@ def test_an_abandoned_job_is_lost_by_rqs_own_exception(again: Again | None, reco
     verdict = verdicts.of_abandoned(AbandonedJobError, again, "nobody knows")
     assert verdict.error_type == "rq.exceptions.AbandonedJobError"
     assert (verdict.exception is not None) == recorded
-    assert verdict.again == (None if again is None else Again(0.0, "nobody knows"))
+    assert verdict.again == (None if again is None else Again(0.0, "nobody knows", "killed"))
+
+
+def test_a_timeout_that_is_retried_names_its_category_in_the_event() -> None:
+    """There is no exception on the span to tell it."""
+    verdict = verdicts.of_run(run(error=JobTimeoutException("1 s"), again=AGAIN))
+    assert verdict.again == AGAIN._replace(category="timeout")
+
+
+def test_a_job_lost_between_queue_and_worker_is_known_by_its_outcome() -> None:
+    """RQ has neither an exception for it nor a process that ended."""
+    verdict = verdicts.of_abandoned(None, None, "taken from the queue")
+    assert (verdict.error_type, verdict.category, verdict.exception) == ("lost", "killed", None)
 
 
 TRACEBACK = """Traceback (most recent call last):
