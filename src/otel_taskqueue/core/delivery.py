@@ -125,7 +125,8 @@ def child_is_ready() -> None:
 def leave_child(telemetry: Telemetry, *, share: float = 1.0) -> None:
     """A child ends: hand over what waits; flush, within our deadline, what it exports by itself.
 
-    ``share`` of the deadline: less than 1 where the end of the worker waits for this child's.
+    ``share`` of the deadline: less than 1 where the end of the worker waits for this child's. What
+    it waits in vain the worker does not wait again.
     """
     with Guarded("flush", leaving=True):
         channel.close()

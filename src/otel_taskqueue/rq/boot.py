@@ -109,7 +109,7 @@ def schedule(telemetry: Telemetry) -> Wrapper:
                 return run(*args, **kwargs)
             finally:
                 if is_forked_by_multiprocessing():
-                    delivery.leave_child(telemetry, share=0.3)  # the worker waits for it, then for itself
+                    delivery.leave_child(telemetry, share=0.3)  # the worker waits for it
 
         return run_scheduler
 

@@ -53,9 +53,10 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[lanes.Lanes]:
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of this process is taken over or finished yet."""
+    """Nothing of this process is taken over or finished yet, and nobody has waited in vain."""
     monkeypatch.setattr(end, "_taken", [])
     monkeypatch.setattr(end, "_finished", set())
+    monkeypatch.setattr(end, "_waits", end.Waits())
 
 
 def provider(*processors: SpanProcessor) -> TracerProvider:

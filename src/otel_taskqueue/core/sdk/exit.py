@@ -20,6 +20,7 @@ from otel_taskqueue.core import arbiter, delivery, forks
 from otel_taskqueue.core.failure import Verdict
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.sdk import metric_readers, providers
+from otel_taskqueue.core.sdk.patience import Patience, Waits
 from otel_taskqueue.semconv import Outcome
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _STOPPED: Final = Verdict(Outcome.LOST, description="the worker stopped")
 _taken: list[Any] = []
 _registered = False
 _finished: set[int] = set()
+_waits = Waits()
 
 
 def take_over(telemetry: Telemetry) -> None:
@@ -60,28 +62,33 @@ def finish(telemetry: Telemetry) -> None:
         arbiter.conclude_all(_STOPPED)
         if reader is not None:
             reader.stop()
-        ends = [functools.partial(_end, part, reader) for provider in _taken for part in _parts(provider)]
-        _run(ends, _progress(_taken, reader), telemetry.settings.flush_timeout)
+        patience = Patience(telemetry.settings.flush_timeout * _SHARE, waits=_waits)
+        parts = [part for provider in _taken for part in _parts(provider)]
+        ends = [functools.partial(_end, part, reader, patience) for part in parts]
+        _run(ends, _progress(_taken, reader), patience)
 
 
 def flush(telemetry: Telemetry, share: float = 1.0) -> None:
-    """Flush within a share of the deadline.
+    """Flush within the deadline; within a share of it where the end of the worker waits for this one.
 
     Metrics only where this process exports its own: else they would be one series more for each child.
     """
+    limit = telemetry.settings.flush_timeout * _SHARE
+    patience = Patience(limit, share, _waits) if share < 1 else Patience(limit)
     found = [
         provider
         for provider in providers.of(telemetry)
         if forks.is_fresh() or not isinstance(provider, MeterProvider)
     ]
-    flushes = [part.force_flush for provider in found for part in _parts(provider)]
-    _run(flushes, _progress(found, None), telemetry.settings.flush_timeout * share)
+    parts = [part for provider in found for part in _parts(provider)]
+    flushes = [functools.partial(patience.ask, part, part.force_flush) for part in parts]
+    _run(flushes, _progress(found, None), patience)
 
 
-def _end(part: Any, reader: Reader | None) -> None:
+def _end(part: Any, reader: Reader | None, patience: Patience) -> None:
     if reader is not None:
         reader.emptied(part).wait()
-    part.shutdown()
+    patience.ask(part, part.shutdown)
 
 
 def _parts(provider: Any) -> tuple[Any, ...]:
@@ -100,9 +107,8 @@ def _progress(watched: Sequence[Any], reader: Reader | None) -> Callable[[], lis
     return state
 
 
-def _run(calls: Sequence[Callable[[], Any]], left: Callable[[], list[int]], idle: float) -> None:
+def _run(calls: Sequence[Callable[[], Any]], left: Callable[[], list[int]], patience: Patience) -> None:
     """Call each in a thread of its own; give up when nothing moves or the limit is reached."""
-    idle *= _SHARE
     threads = [threading.Thread(target=_quietly, args=(call,), daemon=True) for call in calls]
     for thread in threads:
         thread.start()
@@ -113,7 +119,7 @@ def _run(calls: Sequence[Callable[[], Any]], left: Callable[[], list[int]], idle
         state = [*left(), *(thread.is_alive() for thread in threads)]
         if state != last:
             moved, last = time.monotonic(), state
-        if time.monotonic() - moved > idle:
+        if time.monotonic() - moved > patience.left():
             return
 
 
