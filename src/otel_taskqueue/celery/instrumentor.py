@@ -101,20 +101,20 @@ def table(telemetry: Telemetry) -> list[Patch]:
         Patch("celery.apps.worker", "_reload_current_worker", boot.before_reload(telemetry)),
         Patch("celery.beat", "Service.start", boot.beat_start(telemetry)),
         Patch("celery.beat", "Service.get_scheduler", _schedule.follow(telemetry)),
-        Patch("celery.backends.base", "Backend.store_result", boot.bookkeeping(telemetry)),
-        Patch("celery.backends.base", "Backend._call_task_errbacks", boot.errbacks(telemetry)),
-        Patch("celery.backends.base", "Backend.process_cleanup", boot.bookkeeping(telemetry)),
-        *_chord_bookkeeping(telemetry),
+        *_result_backend(telemetry),
         *_log_lines(telemetry),
-        Patch("celery.backends.rpc", "RPCBackend.store_result", boot.bookkeeping(telemetry)),
     ]
 
 
-def _chord_bookkeeping(telemetry: Telemetry) -> list[Patch]:
-    """What Celery writes into the result backend for a chord, in the client and after each header task."""
+def _result_backend(telemetry: Telemetry) -> list[Patch]:
+    """What Celery does with it for each result and, in the client and after each header task, for a chord."""
     quiet = boot.bookkeeping(telemetry)
     redis = ("apply_chord", "set_chord_size", "add_to_chord", "on_chord_part_return")
     return [
+        Patch("celery.backends.base", "Backend.store_result", quiet),
+        Patch("celery.backends.base", "Backend._call_task_errbacks", boot.errbacks(telemetry)),
+        Patch("celery.backends.base", "Backend.process_cleanup", quiet),
+        Patch("celery.backends.rpc", "RPCBackend.store_result", quiet),
         Patch("celery.backends.base", "KeyValueStoreBackend.on_chord_part_return", quiet),
         *(Patch("celery.backends.redis", f"RedisBackend.{name}", quiet) for name in redis),
     ]
