@@ -150,7 +150,7 @@ def about_message(telemetry: Telemetry, at: int, then: Wrapper | None = None) ->
             return after
 
         def call(consumer: Any, *args: Any, **kwargs: Any) -> Any:
-            message = kwargs["message"] if "message" in kwargs else args[at]
+            message = kwargs["message"] if "message" in kwargs else next(iter(args[at:]), None)
             token = fields.about(functools.partial(_unrequested, consumer, message))
             try:
                 return after(consumer, *args, **kwargs)
