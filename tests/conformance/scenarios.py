@@ -94,7 +94,7 @@ class Scenario:
     ``absent`` says for a room without a call why its library does not offer this, ``since`` from
     which version on it does.
     ``isolated``: needs a process of its own for the job, which not every pool has. ``green``: a
-    pool of greenlets that needs none -> why it does not offer this all the same; empty: it does.
+    pool of greenlets that needs none -> since when it offers this, or why it does not.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Scenario:
     absent: Mapping[str, str] = field(default_factory=dict)
     since: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     isolated: bool = False
-    green: Mapping[str, str] = field(default_factory=dict)
+    green: Mapping[str, tuple[int, ...] | str] = field(default_factory=dict)
     everywhere: bool = False
 
 
@@ -252,7 +252,7 @@ SCENARIOS = (
         (Attempt("timeout", "ERROR", HARD_LIMIT, recorded=1),),
         absent={"rq": "its only limit is an exception in the job"},
         isolated=True,
-        green={"gevent": "", "eventlet": "the pool knows no time limits"},
+        green={"gevent": (), "eventlet": "the pool knows no time limits"},
     ),
     Scenario(
         "hard limit swallowed",
@@ -323,7 +323,7 @@ SCENARIOS = (
         {"celery": Call("sleep", (30,), then="stop"), "rq": Call("sleep", (30,), then="stop")},
         (Attempt("revoked"),),
         isolated=True,
-        green={"gevent": "", "eventlet": ""},
+        green={"gevent": (5, 5), "eventlet": ()},
     ),
     Scenario(
         "expired",

@@ -100,8 +100,12 @@ def _why_not(scenario: Scenario, setting: Setting) -> str:
     if too_old := _too_old(room, max(_since(setting), scenario.since.get(room, ()))):
         return too_old
     if scenario.isolated and (room, pool) not in ISOLATING:
-        alone = scenario.green.get(pool, "the job has no process of its own")
-        return f"not offered by {room} on {pool}: {alone}" if alone else ""
+        offered = scenario.green.get(pool, "the job has no process of its own")
+        return (
+            f"not offered by {room} on {pool}: {offered}"
+            if isinstance(offered, str)
+            else _too_old(room, offered)
+        )
     is_default = pool == POOLS[room][0]
     if is_default or scenario.everywhere:
         return ""
