@@ -192,7 +192,7 @@ def test_sums_are_plausible(truth: Truth) -> None:
     assert 0.9 * timeouts <= late < 3 * timeouts
     waited, in_all = (truth.series.sum(m.name) for m in (meters.WAIT_DURATION, meters.TOTAL_DURATION))
     assert 0 < waited
-    assert 0 < in_all < len(truth.ids) * 300
+    assert 0 < in_all < len(truth.ids) * HOUR
 
 
 def test_the_ends_of_all_work_horses_are_counted_by_reason(truth: Truth) -> None:
