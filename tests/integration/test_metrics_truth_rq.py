@@ -27,6 +27,7 @@ from support.truth_rq import Line, RQTruth, running_truth_rq
 SPAWN = [since(2, 3), pytest.mark.xdist_group("spawn")]
 SPAWNED = int(os.environ.get("TASKQUEUE_TEST_SPAWNED", "1000"))
 PATIENCE = 240 + SPAWNED
+HOUR = 3600
 pytestmark = [pytest.mark.xdist_group("truth-rq"), pytest.mark.timeout(PATIENCE + 120)]
 TIMEOUT = "rq.timeouts.JobTimeoutException"
 CORRUPT = "rq.exceptions.DeserializationError"
