@@ -159,6 +159,16 @@ def test_a_grandchild_that_keeps_the_sockets_holds_nothing_up(start_rq: StartRQ)
     check(worker, later)
 
 
+def test_a_work_horse_imports_nothing_of_ours(start_rq: StartRQ) -> None:
+    """Each job would pay for it: what they need is there before the fork."""
+    worker = start_rq(env={"PYTHONPROFILEIMPORTTIME": "1"})
+    first, second = (steps(worker, 1)[0] for _ in range(2))
+    assert worker.worker is not None
+    worker.worker.wait_for_line(rf"Job OK.*{second.id}")
+    lines = worker.worker.output().partition(first.id)[2].partition(second.id)[2].splitlines()
+    assert [line for line in lines if "import time:" in line and "otel_taskqueue" in line] == []
+
+
 def test_a_work_horse_outlives_its_parent_quietly(start_rq: StartRQ) -> None:
     """SIGKILL of the worker: the job goes on to its end as it would without us."""
     worker = start_rq()

@@ -6,6 +6,7 @@ jobs and leaves it where it ends. Everything works without an SDK, then nothing 
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections import Counter
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from otel_taskqueue.core.telemetry import Telemetry
 
 SIGNALS: Final = ("traces", "logs", "metrics")
+#: What children need: imported before they are forked, else each of them imports it anew.
+_OF_CHILDREN: Final = tuple(
+    f"otel_taskqueue.core.{name}" for name in ("relay.cut", "sdk.child", "sdk.measurements")
+)
 
 _reader: Reader | None = None
 _entered = False
@@ -89,6 +94,8 @@ def prepare(telemetry: Telemetry) -> bool:
     from otel_taskqueue.core.sdk import providers  # noqa: PLC0415
 
     with Guarded("relay"):
+        for name in _OF_CHILDREN:
+            importlib.import_module(name)
         found = providers.pipelines(providers.of(telemetry)) or []
         _reader = Reader(found, providers.meter_providers(telemetry.meter_provider))
         oom.mark()
