@@ -98,6 +98,12 @@ def rejected(error: BaseException | None) -> Verdict:
     return Verdict(Outcome.REJECTED, failure.raised(error))
 
 
+def named(message: Any) -> tuple[str, str]:
+    """Which task and which job a message says that it is."""
+    headers: dict[str, Any] = getattr(message, "headers", None) or {}
+    return headers.get("task") or "unknown", headers.get("id") or ""
+
+
 def attempt_of(consumer: Any, message: Any, name: str, job_id: str) -> Current:
     """The attempt that such a message stands for."""
     headers: dict[str, Any] = message.headers or {}
@@ -115,8 +121,7 @@ def attempt_of(consumer: Any, message: Any, name: str, job_id: str) -> Current:
 
 
 def _reject(consumer: Any, message: Any, verdict: Verdict) -> None:
-    headers: dict[str, Any] = getattr(message, "headers", None) or {}
-    _report(consumer, message, headers.get("task") or "unknown", headers.get("id") or "", verdict)
+    _report(consumer, message, *named(message), verdict)
 
 
 def _on_child_end(**_: Any) -> None:

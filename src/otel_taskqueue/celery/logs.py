@@ -233,10 +233,8 @@ def _of_error(error: BaseException | None) -> Verdict | None:
 
 
 def _unrequested(consumer: Any, message: Any) -> Current | None:
-    headers: Any = getattr(message, "headers", None) or {}
-    if not headers.get("id"):
-        return None
-    return events.attempt_of(consumer, message, headers.get("task") or "unknown", headers["id"])
+    name, job_id = events.named(message)
+    return events.attempt_of(consumer, message, name, job_id) if job_id else None
 
 
 def _received(record: logging.LogRecord) -> Current | None:

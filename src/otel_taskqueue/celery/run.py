@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from otel_taskqueue.celery.broker import AppView
     from otel_taskqueue.core.failure import Verdict
+    from otel_taskqueue.core.result import Result
     from otel_taskqueue.core.telemetry import Telemetry
 
 
@@ -40,11 +41,11 @@ class Tracer(NamedTuple):
 class Told(NamedTuple):
     """Stands for an attempt's runtime on its way to the worker's parent: that, and what no relay carries.
 
-    ``runtime`` is Celery's own (s; None: the attempt has failed), ``result`` has the values of a `Result`.
+    ``runtime`` is Celery's own (s; None: the attempt has failed).
     """
 
     runtime: float | None
-    result: tuple[Any, ...]
+    result: Result
 
 
 def tracer(telemetry: Telemetry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -80,7 +81,7 @@ def traced(tracer_: Tracer, run: Callable[..., Any]) -> Callable[..., Any]:
                 eager.hand_on(result, attempt.carrier, attempt.span_context)
         elif attempt.untold is not None:
             with Guarded("result", leaving=True):
-                return result._replace(runtime=Told(result.runtime, tuple(attempt.untold)))
+                return result._replace(runtime=Told(result.runtime, attempt.untold))
         return result
 
     trace_attempt.__wrapped__ = run  # type: ignore[attr-defined]

@@ -27,7 +27,6 @@ from otel_taskqueue.core import carrier as _carrier
 from otel_taskqueue.core.failure import SUCCESS, Again, Verdict
 from otel_taskqueue.core.guard import Guarded
 from otel_taskqueue.core.message import Incoming
-from otel_taskqueue.core.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -91,7 +90,7 @@ class Watched(_Request):
         failed, retval, runtime = failed__retval__runtime
         if isinstance(runtime, Told):
             if self.otel_attempt is not None:
-                self.otel_attempt.result = Result(*runtime.result)
+                self.otel_attempt.result = runtime.result
             runtime = runtime.runtime
         result = _quietly(self, super().on_success, (failed, retval, runtime), **kwargs)
         if not failed and self.otel_attempt is not None:

@@ -36,6 +36,12 @@ def rose() -> bool:
     return before is not None and _marked is not None and _marked > before
 
 
+def rose_since(before: int | None) -> bool:
+    """Whether the count is above one of before; an unknown one is no evidence."""
+    now = kills()
+    return before is not None and now is not None and now > before
+
+
 class Evidence:
     """The count as one reader last saw it."""
 

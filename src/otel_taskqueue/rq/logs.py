@@ -191,9 +191,8 @@ def _of_dead_horse(text: str) -> Verdict | None:
     watch = notes.watch_of(*executing) if executing is not None else None
     if watch is None:
         return None
-    kills = oom.kills()
-    rose = watch.oom_kills is not None and kills is not None and kills > watch.oom_kills
-    verdict = verdicts.of_dead_horse(watch, None, oom=bool(watch.status) and rose)
+    by_kernel = bool(watch.status) and oom.rose_since(watch.oom_kills)
+    verdict = verdicts.of_dead_horse(watch, None, oom=by_kernel)
     overdue = _OVERDUE in text and watch.status is not None
     return verdict._replace(outcome=Outcome.TIMEOUT) if overdue else verdict
 

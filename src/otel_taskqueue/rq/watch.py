@@ -187,7 +187,7 @@ def _conclude(worker: Any, error: BaseException | None) -> None:
     if watch is None or not watch.is_ours:
         return
     watch.attempt.result = results.read(watch.lane) or watch.attempt.result
-    by_kernel = bool(watch.status) and _oom_rose(watch)
+    by_kernel = bool(watch.status) and oom.rose_since(watch.oom_kills)
     if watch.forked and watch.status is not None:
         vitals.horse_ended(watch.attempt.telemetry, worker, watch, oom=by_kernel)
     if not watch.attempt.done:
@@ -254,11 +254,6 @@ def _tell_maintenance(watch: Watch) -> None:
     if job.connection.exists(job.key):
         reported = f"{semconv.JOB_RUN_REPORTED}@{carrier.get(semconv.ENQUEUED_AT, '')}"
         job.connection.hset(job.key, semconv.JOB_RUN, reported)
-
-
-def _oom_rose(watch: Watch) -> bool:
-    now = oom.kills()
-    return watch.oom_kills is not None and now is not None and now > watch.oom_kills
 
 
 def _no_verdict(_error: BaseException) -> None:
