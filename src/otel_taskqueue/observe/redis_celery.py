@@ -75,20 +75,20 @@ class CeleryOnRedis:
             if tail is None:  # taken in the meantime
                 self._tails.pop(key, None)
             elif self._tails.get(key, _NO_TAIL).digest != hash(tail):
-                self._tails[key] = _Tail(hash(tail), (_ready_at(tail),))
+                self._tails[key] = _Tail(hash(tail), (ready_at(tail),))
         known = [key for key in filled if key in self._tails]
         self._look_deeper(batch, {key: filled[key] for key in known}, now)
-        return [_age(self._tails[key].stamps, filled[key], now) for key in known]
+        return [oldest_age(self._tails[key].stamps, filled[key], now) for key in known]
 
     def _look_deeper(self, batch: Batch, filled: Mapping[str, int], now: float) -> None:
         """Where the oldest message is not due, or does not say its age: the ones behind it."""
         short = [key for key, length in filled.items() if len(self._tails[key].stamps) != min(length, _DEPTH)]
-        keys = [key for key in short if _age(self._tails[key].stamps, filled[key], now) is None]
+        keys = [key for key in short if oldest_age(self._tails[key].stamps, filled[key], now) is None]
         keys = keys[:_DEEPER_LOOKS]
         answers = batch.run([("LRANGE", key, -_DEPTH, -1) for key in keys])
         for key, messages in zip(keys, answers, strict=True):
             if messages:
-                stamps = tuple(_ready_at(message) for message in messages)
+                stamps = tuple(ready_at(message) for message in messages)
                 self._tails[key] = _Tail(hash(messages[-1]), stamps)
 
 
@@ -99,15 +99,11 @@ def keys_of(channel: Any, queue: str) -> list[str]:
     return [prefix + (f"{queue}{channel.sep}{step}" if step else queue) for step in steps]
 
 
-def oldest_age(messages: Sequence[bytes | str], length: int, now: float) -> float | None:
+def oldest_age(stamps: Sequence[float | None], length: int, now: float) -> float | None:
     """How long (s) the oldest due job has been waiting; 0.0 when none is due, None when unknown.
 
-    ``messages`` are the oldest of ``length``.
+    ``stamps`` are when the oldest of ``length`` messages could be taken (`ready_at`).
     """
-    return _age([_ready_at(message) for message in messages], length, now)
-
-
-def _age(stamps: Sequence[float | None], length: int, now: float) -> float | None:
     due = [now - stamp for stamp in stamps if stamp is not None and stamp <= now]
     if due:
         return max(due)
@@ -119,7 +115,7 @@ def _of_queue(ages: Sequence[float | None]) -> float | None:
     return None if known == 0.0 and None in ages else known
 
 
-def _ready_at(message: bytes | str) -> float | None:
+def ready_at(message: bytes | str) -> float | None:
     """When (unix time, s) a stored message could be taken: sent, and due; None when it does not say."""
     try:
         headers = json.loads(message)["headers"]

@@ -10,7 +10,7 @@ import pytest
 
 from otel_taskqueue import meters, semconv
 from otel_taskqueue.observe.queue_readings import READY, QueueState
-from otel_taskqueue.observe.redis_celery import oldest_age
+from otel_taskqueue.observe.redis_celery import oldest_age, ready_at
 from otel_taskqueue.observe.rq_workers import unix
 from otel_taskqueue.observe.seen import FORGET, LIMIT, LastSeen
 
@@ -49,7 +49,7 @@ def test_the_oldest_job_that_is_due_gives_the_age(
     messages: list[str], length: int, age: float | None
 ) -> None:
     """0 where nothing waits, None where nothing is known."""
-    assert age == oldest_age(messages, length, NOW)
+    assert age == oldest_age([ready_at(message) for message in messages], length, NOW)
 
 
 @pytest.mark.parametrize(
